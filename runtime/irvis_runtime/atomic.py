@@ -1,0 +1,63 @@
+"""Files appear whole or not at all: written beside their place, then renamed."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from .errors import ContractError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yields a temporary path beside `path`, of the same suffix; renames it on success, removes it on failure.
+
+    The rename is atomic within a file system, so a reader sees the old file or the new one, never half of one.
+    Missing parent folders are made. ContractError where the folder cannot be written.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
+    except OSError as error:
+        raise ContractError(
+            f"cannot write {path}: {error.strerror}; name an output in a folder that exists, is writable and has space"
+        ) from error
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        _flush(temporary)
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except OSError as error:
+        raise ContractError(f"cannot write {path}: {error.strerror or error}; free some space or name another output") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes `content` to `path` atomically."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Writes `content` to `path` atomically, as UTF-8."""
+    write_bytes(path, content.encode())
+
+
+def _flush(path: Path) -> None:
+    """Pushes the file to the disk, so that a power cut after the rename does not leave an empty one."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
