@@ -1,0 +1,68 @@
+"""The `context` input: thumbnails that tell the network about the whole picture, smoothed over time for video."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .contract import CONTEXT_SHAPE
+from .errors import ContractError
+
+THUMBNAIL_SIDE = CONTEXT_SHAPE[-1]
+
+
+def make_context(infrared_hw: NDArray[np.uint8], visible_hw: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Returns area-averaged thumbnails, float32 (1, 2, 64, 64) in 0..255, infrared first.
+
+    Each thumbnail pixel is the mean of the picture's area under it, fractions of pixels included; a picture smaller
+    than the thumbnail is repeated. Takes (H, W) uint8 of equal size.
+    """
+    if infrared_hw.ndim != 2 or infrared_hw.shape != visible_hw.shape:
+        raise ContractError(
+            f"context: expected two pictures (H, W) of equal size, got {infrared_hw.shape} and {visible_hw.shape}; "
+            "resize or register the infrared picture onto the visible one"
+        )
+    height, width = infrared_hw.shape
+    rows, columns = area_weights(height), area_weights(width).T
+    thumbnails = [rows @ picture.astype(np.float32) @ columns for picture in (infrared_hw, visible_hw)]
+    return np.stack(thumbnails)[None]
+
+
+@lru_cache(maxsize=16)
+def area_weights(length_px: int) -> NDArray[np.float32]:
+    """Returns the matrix (64, length) whose row i averages the i-th of 64 equal parts of a line of pixels."""
+    edges = np.arange(THUMBNAIL_SIDE + 1) * (length_px / THUMBNAIL_SIDE)
+    pixels = np.arange(length_px)
+    overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
+    weights = (np.maximum(overlap, 0.0) * (THUMBNAIL_SIDE / length_px)).astype(np.float32)
+    weights.setflags(write=False)
+    return weights
+
+
+class ContextSmoother:
+    """Follows the context of a video with a time constant, so that a lamp in one corner cannot make the rest jump.
+
+    Exponential smoothing: after `time_constant_s` seconds 63 % of a change has come through, whatever the frame rate.
+    """
+
+    def __init__(self, time_constant_s: float = 0.5) -> None:
+        if not (math.isfinite(time_constant_s) and time_constant_s >= 0.0):
+            raise ContractError(f"context time constant: expected 0 s or more, got {time_constant_s}")
+        self.time_constant_s = time_constant_s
+        self._smooth: NDArray[np.float32] | None = None
+
+    def update(self, context: NDArray[np.float32], dt_s: float) -> NDArray[np.float32]:
+        """Takes a frame's own context and the seconds since the last frame; returns the smoothed one."""
+        if self._smooth is None or self.time_constant_s == 0.0:
+            self._smooth = context
+        else:
+            share = np.float32(-math.expm1(-max(dt_s, 0.0) / self.time_constant_s))
+            self._smooth = self._smooth + share * (context - self._smooth)
+        return self._smooth
+
+    def reset(self) -> None:
+        """Forgets the past: the next frame's context is taken as it is (after a cut or a camera's return)."""
+        self._smooth = None

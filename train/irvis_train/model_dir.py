@@ -1,0 +1,71 @@
+"""Starts a model directory: the student's weights and a manifest that says how they were made."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+
+import irvis_runtime
+import numpy as np
+import torch
+from irvis_runtime.config import to_mapping
+from irvis_runtime.contract import Manifest, WeightFile, save_manifest, sha256_of
+
+from .config import DistillConfig
+from .student import MULTIPLE_PX, Student
+from .student_files import save_student
+
+WEIGHTS_NAME = "student.safetensors"
+
+
+def write_model_dir(
+    folder: Path, student: Student, config: DistillConfig, pair_names: Sequence[str], result: Mapping[str, float]
+) -> Path:
+    """Writes weights and manifest and returns the folder; `irvis export` and `irvis quantize` extend it."""
+    save_student(student, folder / WEIGHTS_NAME)
+    counts: dict[str, int] = {}
+    for name in pair_names:
+        part = name.split("/", 1)[0] if "/" in name else "."
+        counts[part] = counts.get(part, 0) + 1
+    provenance = {
+        "teacher": config.teacher,
+        "trained_on_pairs": counts,
+        "config": to_mapping(config),
+        "seconds": round(result["seconds"]),
+        "commit": _commit(),
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "versions": {
+            "irvis": irvis_runtime.__version__,
+            "python": platform.python_version(),
+            "torch": str(torch.__version__),
+            "numpy": str(np.__version__),
+        },
+    }
+    fidelity = {name: round(value, 4) for name, value in result.items() if name != "seconds"}
+    manifest = Manifest(
+        name=config.name,
+        files={},
+        multiple=MULTIPLE_PX,
+        provenance=provenance,
+        measured={"validation": fidelity},
+        weights=WeightFile(WEIGHTS_NAME, sha256_of(folder / WEIGHTS_NAME)),
+    )
+    save_manifest(folder, manifest)
+    return folder
+
+
+def _commit() -> str:
+    """The clone's commit, with `+` where files differ from it; `unknown` outside a clone."""
+    here = Path(__file__).parent
+    try:
+        commit, changes = (
+            subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return commit + ("+" if changes else "")
