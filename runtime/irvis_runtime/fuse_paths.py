@@ -1,0 +1,89 @@
+"""What `irvis fuse` is given: pictures, folders or videos, checked before any work begins."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from .errors import ContractError
+from .image import checked_picture_suffix
+from .picture_files import PICTURE_SUFFIXES
+from .video import CODECS, VIDEO_SUFFIXES, checked_video_suffix
+
+Kind = Literal["picture", "folder", "video"]
+
+
+@dataclass(frozen=True)
+class FusePaths:
+    """Two inputs of one kind and the output that belongs to them."""
+
+    kind: Kind
+    infrared: Path
+    visible: Path
+    output: Path
+    """The picture, folder or video itself, never the folder that it goes into."""
+
+
+def check_paths(infrared: Path, visible: Path, output: Path, json: Path | None) -> FusePaths:
+    """The paths of a run; ContractError where they do not fit together or an input would be overwritten."""
+    kind, kind_visible = _kind_of(infrared), _kind_of(visible)
+    if kind != kind_visible:
+        raise ContractError(
+            f"expected two pictures, two folders or two videos, got a {kind} ({infrared}) "
+            f"and a {kind_visible} ({visible}); name two of a kind"
+        )
+    if kind == "folder":
+        output = _checked_folder(output)
+    elif kind == "video":
+        output = output / f"{visible.stem}.mp4" if output.is_dir() else output
+        checked_video_suffix(output)
+    else:
+        output = output / f"{visible.stem}.png" if output.is_dir() else output
+        checked_picture_suffix(output)
+    for path in (output, json):
+        _check_keeps_inputs(path, (infrared, visible))
+    if kind != "folder":
+        _check_replaceable(output)
+    if json is not None:
+        _check_replaceable(json)
+        if _is_same(json, output):
+            raise ContractError(f"{json}: both --json and --output name it; name two files")
+    return FusePaths(kind, infrared, visible, output)
+
+
+def _kind_of(path: Path) -> Kind:
+    if path.is_dir():
+        return "folder"
+    if not path.exists():
+        raise ContractError(f"{path}: expected a picture, folder or video, found nothing; check the path")
+    return "video" if path.suffix.lower() in VIDEO_SUFFIXES else "picture"
+
+
+def _checked_folder(output: Path) -> Path:
+    """The output of two folders; a name that looks like a file's is taken for a slip."""
+    is_file_name = output.suffix.lower() in PICTURE_SUFFIXES | CODECS.keys()
+    if not output.is_dir() and (output.exists() or is_file_name):
+        raise ContractError(f"{output}: two folders are fused into a folder, this is a file; name a folder")
+    return output
+
+
+def _check_keeps_inputs(path: Path | None, inputs: tuple[Path, Path]) -> None:
+    for given in inputs:
+        if path is not None and _is_same(path, given):
+            raise ContractError(f"{path}: this output is an input and would be overwritten; name another")
+
+
+def _check_replaceable(path: Path) -> None:
+    """A folder cannot be replaced by a file, and a device such as /dev/stdout must not be."""
+    if path.exists() and not path.is_file():
+        kind = "folder" if path.is_dir() else "device or pipe"
+        raise ContractError(f"{path}: expected a file to write, it is a {kind}; name another")
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Whether two paths are one file or folder, links followed."""
+    if one.exists() and other.exists():
+        return os.path.samefile(one, other)
+    return one.resolve() == other.resolve()

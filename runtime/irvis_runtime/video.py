@@ -1,0 +1,217 @@
+"""Videos: two files read in step, one written whole or not at all."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import atomic
+from .errors import BackendError, ContractError
+from .image import opencv
+
+VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts"})
+# MPEG-4 part 2, Motion JPEG, and the lossless FFV1: encoders that every build of FFmpeg has.
+CODECS = {".mp4": "mp4v", ".avi": "MJPG", ".mkv": "FFV1"}
+
+
+class VideoReader:
+    """The frames of one video file, (H, W, 3 BGR) uint8, in order.
+
+    A rotation that the file asks for is not applied: sensors are registered by their pixel grids.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Opens the file; ContractError if it is missing, no video, or has no frame or no frame rate."""
+        self.path = path
+        if not path.is_file():
+            raise ContractError(f"{path}: expected a video, found no such file; check the path")
+        cv2 = _opencv_for_video()
+        self._capture = cv2.VideoCapture(str(path), _container_backend(cv2))
+        self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)
+        self.fps = float(self._capture.get(cv2.CAP_PROP_FPS))
+        self.announced_frames = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+        self.frames_read = 0
+        is_decoded, self._first = self._capture.read()
+        if not is_decoded:
+            self.close()
+            raise ContractError(f"{path}: OpenCV decodes no frame, it is cut or no video; convert it")
+        if not (math.isfinite(self.fps) and self.fps > 0.0):
+            self.close()
+            raise ContractError(f"{path}: expected a frame rate, the file names none; convert it to .mp4")
+        self.size_hw: tuple[int, int] = self._first.shape[:2]
+
+    def read(self) -> NDArray[np.uint8] | None:
+        """The next frame, or None after the last."""
+        frame: NDArray[np.uint8] | None = self._first
+        if self.frames_read:
+            frame = self._capture.read()[1]
+        if frame is None:
+            return None
+        if frame.shape[:2] != self.size_hw:
+            raise ContractError(
+                f"{self.path}: expected frames of one size, frame {self.frames_read} differs; convert it"
+            )
+        self.frames_read += 1
+        return frame
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether clearly fewer frames came than the file announces; asked after the last one."""
+        return self.frames_read < 0.95 * self.announced_frames
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._capture.release()
+
+
+class VideoPair:
+    """Two videos read in step: every visible frame with the infrared frame nearest to it in time.
+
+    Both are taken to start together. Ends with the shorter one; `notices` then holds what the user should
+    know.
+    """
+
+    def __init__(self, infrared: VideoReader, visible: VideoReader) -> None:
+        """Takes two videos of which no frame has been read."""
+        self._infrared, self._visible = infrared, visible
+        self._infrared_per_visible = infrared.fps / visible.fps
+        self.fps = visible.fps
+        self.announced_frames = min(
+            visible.announced_frames, math.ceil(infrared.announced_frames / self._infrared_per_visible)
+        )
+        self.notices: list[str] = []
+
+    def __iter__(self) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+        """Yields (infrared, visible), each (H, W, 3 BGR)."""
+        if not math.isclose(self._infrared_per_visible, 1.0, rel_tol=1e-3):
+            self.notices.append(
+                f"the infrared video has {self._infrared.fps:g} frames a second and the visible one "
+                f"{self._visible.fps:g}; frames are matched by time"
+            )
+        latest = None
+        for number in count():
+            visible_hw3 = self._visible.read()
+            latest = self._infrared_at(round(number * self._infrared_per_visible), latest)
+            if visible_hw3 is None or latest is None:
+                break
+            yield latest, visible_hw3
+        self._note_end(visible_hw3 is None, latest is None, number)
+
+    def _infrared_at(self, index: int, latest: NDArray[np.uint8] | None) -> NDArray[np.uint8] | None:
+        """The infrared frame of that index; `latest` is the one that was read last."""
+        while self._infrared.frames_read <= index:
+            latest = self._infrared.read()
+            if latest is None:
+                return None
+        return latest
+
+    def _note_end(self, visible_ended: bool, infrared_ended: bool, frames: int) -> None:
+        if visible_ended != infrared_ended:
+            ended = "visible" if visible_ended else "infrared"
+            self.notices.append(
+                f"the {ended} video is the shorter one; the fused one ends there, at frame {frames}"
+            )
+        for reader, has_ended in ((self._infrared, infrared_ended), (self._visible, visible_ended)):
+            if has_ended and reader.is_cut:
+                self.notices.append(
+                    f"{reader.path} announces {reader.announced_frames} frames and gives {reader.frames_read}"
+                )
+
+
+class VideoSink:
+    """Takes frames for the video that `writing_video` opened."""
+
+    def __init__(self, path: Path, fps: float, size_hw: tuple[int, int]) -> None:
+        """Opens the file for frames of `size_hw`; BackendError where OpenCV lacks the encoder."""
+        self._cv2 = cv2 = _opencv_for_video()
+        self.size_hw = even_size(size_hw)
+        self.frames = 0
+        codec = CODECS[path.suffix.lower()]
+        self._writer = cv2.VideoWriter(
+            str(path), _container_backend(cv2), cv2.VideoWriter.fourcc(*codec), fps, self.size_hw[::-1]
+        )
+        if not self._writer.isOpened():
+            raise BackendError(
+                f"this OpenCV cannot write {codec} into {path.suffix}; "
+                f"name another of {', '.join(CODECS)} or run `pip install opencv-python-headless`"
+            )
+
+    def write(self, picture: NDArray[Any]) -> None:
+        """Adds a frame, (H, W) or (H, W, 3 BGR) uint8; an odd last row or column is left out."""
+        height, width = self.size_hw
+        frame = picture[:height, :width]
+        bgr_hw3 = self._cv2.cvtColor(frame, self._cv2.COLOR_GRAY2BGR) if frame.ndim == 2 else frame
+        self._writer.write(np.ascontiguousarray(bgr_hw3))
+        self.frames += 1
+
+    def close(self) -> None:
+        """Writes the end of the file."""
+        self._writer.release()
+
+
+@contextmanager
+def writing_video(path: Path, fps: float, size_hw: tuple[int, int]) -> Iterator[VideoSink]:
+    """Yields a sink for frames of `size_hw`; the file appears when all went well, else nothing is left.
+
+    OpenCV's writer reports no full disk, so the frames are counted in what was written. ContractError where
+    some are missing, BackendError where OpenCV lacks the encoder.
+    """
+    with atomic.replacing(path) as temporary:
+        sink = VideoSink(temporary, fps, size_hw)
+        try:
+            yield sink
+        finally:
+            sink.close()
+        written = _count_frames(temporary)
+        if written != sink.frames:
+            raise ContractError(
+                f"cannot write {path}: {written} of {sink.frames} frames arrived; "
+                "free some space or name another output"
+            )
+
+
+def even_size(size_hw: tuple[int, int]) -> tuple[int, int]:
+    """The size that is written: encoders take even heights and widths."""
+    return size_hw[0] // 2 * 2, size_hw[1] // 2 * 2
+
+
+def checked_video_suffix(path: Path) -> str:
+    """The lower-case suffix of a video that can be written; ContractError for any other."""
+    suffix = path.suffix.lower()
+    if suffix not in CODECS:
+        raise ContractError(
+            f"{path}: cannot write a video as {suffix or 'a file without suffix'}; "
+            f"name it with one of {', '.join(CODECS)}"
+        )
+    return suffix
+
+
+def _count_frames(path: Path) -> int:
+    cv2 = _opencv_for_video()
+    capture = cv2.VideoCapture(str(path), _container_backend(cv2))
+    frames = 0
+    while capture.grab():
+        frames += 1
+    capture.release()
+    return frames
+
+
+def _opencv_for_video() -> ModuleType:
+    """OpenCV whose FFmpeg prints nothing: it reads its log level, here AV_LOG_QUIET, at its first use."""
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    return opencv()
+
+
+def _container_backend(cv2: ModuleType) -> int:
+    """FFmpeg where OpenCV has it: without it named, a file name with % or digits may be read as a series."""
+    has_ffmpeg = cv2.CAP_FFMPEG in cv2.videoio_registry.getStreamBackends()
+    return int(cv2.CAP_FFMPEG if has_ffmpeg else cv2.CAP_ANY)
