@@ -60,6 +60,8 @@ def write_onnx(module: nn.Module, inputs: Mapping[str, Tensor], path: Path) -> N
     model, sound = onnxsim.simplify(onnx.load_from_string(buffer.getvalue()))
     if not sound:
         raise BackendError(f"{path}: onnxsim's simplified graph gives other numbers; report this with the versions")
+    # The exporter loses the output's batch and channel; they are the inputs' own.
+    model.graph.output[0].type.tensor_type.shape.CopyFrom(model.graph.input[0].type.tensor_type.shape)
     finish(model, OPSET, IR_VERSION)
     write_bytes(path, model.SerializeToString(deterministic=True))
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import onnx
+from irvis_runtime.contract import CONTEXT
 from irvis_runtime.errors import BackendError
-from onnx import ModelProto, version_converter
+from onnx import ModelProto, TensorProto, version_converter
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
-from .graph import Graph
+from .graph import Graph, sort_nodes
 
 OPSET = 19
 IR_VERSION = 9
-STATISTICS = ("ReduceMean", "Sqrt", "Reciprocal")
+STATISTICS = ("ReduceMean", "Sub", "Mul", "Add", "Div", "Sqrt", "Reciprocal", "Clip")
 
 
 def to_fp16(model: ModelProto) -> ModelProto:
@@ -23,6 +24,8 @@ def to_fp16(model: ModelProto) -> ModelProto:
     half = convert_float_to_float16(
         converted, keep_io_types=True, node_block_list=_statistics_nodes(Graph(converted)), disable_shape_infer=False
     )
+    _drop_round_trips(Graph(half))
+    sort_nodes(half)
     half.ir_version = IR_VERSION
     found = {entry.domain: entry.version for entry in half.opset_import}
     if found != {"": OPSET}:
@@ -33,12 +36,25 @@ def to_fp16(model: ModelProto) -> ModelProto:
 
 def _statistics_nodes(graph: Graph) -> list[str]:
     """The nodes from the context up to its mean, deviation and normalised thumbnails."""
+    constants = set(graph.initializers) | {node.output[0] for node in graph.nodes("Constant")}
+    reached = {CONTEXT}
     blocked: list[str] = []
-    reached = {"context"}
     for node in graph.model.graph.node:
-        if node.op_type in (*STATISTICS, "Sub", "Mul", "Add", "Div", "Clip") and reached & set(node.input):
-            if not all(name in reached or name in graph.initializers for name in node.input):
-                continue
+        data = {name for name in node.input if name not in constants}
+        if node.op_type in STATISTICS and data and data <= reached:
             reached.update(node.output)
             blocked.append(node.name)
     return blocked
+
+
+def _drop_round_trips(graph: Graph) -> None:
+    """Takes out FP32 -> FP16 -> FP32: the converter writes one where a blocked node reads a float input."""
+    for back in list(graph.nodes("Cast")):
+        there = graph.producer.get(back.input[0])
+        if there is None or there.op_type != "Cast" or back.attribute[0].i != TensorProto.FLOAT:
+            continue
+        if there.attribute[0].i == TensorProto.FLOAT16:
+            graph.rename_input(back.output[0], there.input[0])
+    for cast in list(graph.nodes("Cast"))[::-1]:
+        if not graph.consumers.get(cast.output[0]) and cast.output[0] not in {o.name for o in graph.model.graph.output}:
+            graph.remove(cast)

@@ -1,0 +1,125 @@
+"""`irvis quantize`: model.onnx -> model.int8.onnx and model.fp16.onnx, judged by the teacher."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import onnx
+from irvis_runtime.atomic import write_bytes, write_text
+from irvis_runtime.cli import Parser
+from irvis_runtime.contract import (
+    Manifest,
+    ModelFile,
+    checked_model_path,
+    load_manifest,
+    save_manifest,
+    sha256_of,
+)
+from irvis_runtime.errors import ContractError
+from onnx import ModelProto
+
+from . import fp16
+from .examples import Example, extremes, read_examples, split
+from .gate import Fidelity, Limits, measure
+from .int8 import quantize
+from .ranges import Choice, choose_ranges, open_bytes
+
+FILES = {"int8": ("model.int8.onnx", 17), "fp16": ("model.fp16.onnx", fp16.OPSET)}
+CALIBRATION_NAME = "calibration.json"
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs `irvis quantize ...` and returns its exit code: 1 where a precision did not pass the gate."""
+    parser = Parser(prog="irvis quantize", description="Write INT8 and FP16 files, calibrated against the teacher.")
+    parser.add_argument("model_dir", type=Path, help="model directory with model.onnx")
+    parser.add_argument("--pairs", type=Path, required=True, help="folder of pairs (ir/, vis/) to calibrate on")
+    parser.add_argument(
+        "--teacher", type=Path, required=True, help="the teacher: its .onnx, a folder of its pictures, a model directory"
+    )
+    parser.add_argument("--count", type=int, default=36, help="pairs to take (default 36); every third one judges")
+    parser.add_argument("--exclude", action="append", default=[], help="part of pair names to leave out; may be repeated")
+    parser.add_argument("--max-drop-db", type=float, default=Limits.max_drop_db, help="PSNR to the teacher that may be lost")
+    parser.add_argument(
+        "--min-agreement-db", type=float, default=Limits.min_agreement_db, help="PSNR to FP32 that the worst pair must keep"
+    )
+    parser.add_argument("--json", type=Path, help="write what was measured to this file too")
+    arguments = parser.parse_args(argv)
+    if arguments.count < 3:
+        raise ContractError(f"--count: expected 3 or more, got {arguments.count}")
+    examples = read_examples(arguments.pairs, arguments.teacher, arguments.count, tuple(arguments.exclude))
+    limits = Limits(arguments.max_drop_db, arguments.min_agreement_db)
+    results = quantize_model_dir(arguments.model_dir, examples, limits)
+    if arguments.json is not None:
+        write_text(arguments.json, json.dumps({name: asdict(found) for name, found in results.items()}, indent=2) + "\n")
+    return _tell(results, limits)
+
+
+def quantize_model_dir(model_dir: Path, examples: list[Example], limits: Limits) -> dict[str, Fidelity]:
+    """Makes both files, enters those that pass the gate into the manifest, and returns what each showed.
+
+    A file that fails is not written, and an older one of its precision leaves the manifest.
+    """
+    manifest = load_manifest(model_dir)
+    model = onnx.load(checked_model_path(model_dir, manifest, "fp32"))
+    calibration, held_out = split(examples)
+    choice = choose_ranges(model, calibration, held_out, extremes())
+    made = {"int8": quantize(model, choice.ranges), "fp16": fp16.to_fp16(model)}
+    full = open_bytes(model)
+    results = {name: measure(full, open_bytes(graph), held_out) for name, graph in made.items()}
+    passed = {name: graph for name, graph in made.items() if not results[name].failures(limits)}
+    _write_calibration(model_dir / CALIBRATION_NAME, choice, calibration, held_out)
+    save_manifest(model_dir, _enter(model_dir, manifest, passed, results))
+    return results
+
+
+def _enter(
+    model_dir: Path, manifest: Manifest, passed: dict[str, ModelProto], results: dict[str, Fidelity]
+) -> Manifest:
+    files = {name: file for name, file in manifest.files.items() if name not in results}
+    measured = dict(manifest.measured)
+    for name, graph in passed.items():
+        file_name, opset = FILES[name]
+        write_bytes(model_dir / file_name, graph.SerializeToString(deterministic=True))
+        files[name] = ModelFile(file_name, sha256_of(model_dir / file_name), opset)
+    for name, fidelity in results.items():
+        measured[name] = {"passed": name in passed, "held_out": _rounded(fidelity)}
+    return replace(manifest, files=files, measured=measured)
+
+
+def _write_calibration(path: Path, choice: Choice, calibration: list[Example], held_out: list[Example]) -> None:
+    """Says what was chosen, tensor by tensor, and what each choice cost against the teacher."""
+    content = {
+        "method": choice.method,
+        "unit": "mean squared error to the teacher, grey levels squared",
+        "held_out_mse": choice.held_out_mse,
+        "calibration_pairs": [example.name for example in calibration],
+        "held_out_pairs": [example.name for example in held_out],
+        "ranges": {name: [span.low, span.high] for name, span in choice.ranges.items()},
+        "descent": choice.steps,
+    }
+    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def _rounded(fidelity: Fidelity) -> dict[str, float | int]:
+    return {name: round(value, 3) for name, value in asdict(fidelity).items()}
+
+
+def _tell(results: dict[str, Fidelity], limits: Limits) -> int:
+    code = 0
+    for name, fidelity in results.items():
+        failures = fidelity.failures(limits)
+        verdict = "refused: " + "; ".join(failures) if failures else "passed"
+        sys.stdout.write(
+            f"{name}: {fidelity.teacher_psnr_db:.2f} dB to the teacher (FP32 {fidelity.fp32_teacher_psnr_db:.2f}), "
+            f"{fidelity.agreement_psnr_db:.1f} dB to FP32, worst pair {fidelity.worst_agreement_psnr_db:.1f}, {verdict}\n"
+        )
+        code = 1 if failures else code
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
