@@ -1,0 +1,38 @@
+# `make demo` and `make test` do everything on a fresh Debian or Ubuntu machine; see README.md.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Your own index or CPU builds of torch: make install PIP_ARGS="--index-url ..."
+PIP_ARGS ?=
+STAMP := $(VENV)/.installed
+
+.PHONY: install demo test test-slow lint wheel clean
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt install/system.sh install/python.sh
+	bash install/system.sh
+	PYTHON="$(PYTHON)" VENV="$(VENV)" PIP_ARGS="$(PIP_ARGS)" bash install/python.sh
+	touch $@
+
+demo: install
+	$(BIN)/irvis demo -o demo-out
+
+# Everything CI needs: style, types, layers, tests.
+test: install lint
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: install
+	$(BIN)/python -m pytest
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/mypy tests
+
+wheel: install
+	$(BIN)/python -m build runtime
+
+clean:
+	rm -rf $(VENV) demo-out runtime/build runtime/dist

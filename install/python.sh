@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Makes the virtual environment of the clone: PYTHON, VENV and PIP_ARGS come from the Makefile.
+set -euo pipefail
+
+"$PYTHON" - <<'CHECK'
+import sys
+if sys.version_info < (3, 10):
+    sys.exit(f"irvis needs Python 3.10 or newer, {sys.executable} is {sys.version.split()[0]}; try make PYTHON=python3.11")
+CHECK
+
+if [ ! -x "$VENV/bin/python" ]; then
+  "$PYTHON" -m venv "$VENV" || {
+    echo "cannot make a virtual environment with $PYTHON; on Debian: apt-get install python3-venv" >&2
+    exit 1
+  }
+fi
+
+echo "installing Python packages into $VENV (PyTorch is several GB; this takes some minutes)"
+# shellcheck disable=SC2086 # PIP_ARGS is a list of options
+"$VENV/bin/python" -m pip install --disable-pip-version-check $PIP_ARGS -c constraints.txt -e '.[train,export,quantize,dev]'
+"$VENV/bin/python" -c 'import irvis_runtime, torch, onnx'
+
+# PyPI has no Linux wheels of PyGObject and GStreamer: the environment borrows Debian's `gi`, if it is built for this Python.
+if ! "$VENV/bin/python" -c 'import gi' 2>/dev/null; then
+  site=$("$VENV/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+  suffix=$("$VENV/bin/python" -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
+  if [ -e "/usr/lib/python3/dist-packages/gi/_gi$suffix" ]; then
+    ln -s /usr/lib/python3/dist-packages/gi "$site/gi"
+  else
+    echo "note: Debian's PyGObject is missing or built for another Python, so live video is left out; try make PYTHON=/usr/bin/python3"
+  fi
+fi
