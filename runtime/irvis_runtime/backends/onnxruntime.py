@@ -11,7 +11,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ..errors import BackendError
+from irvis_runtime.errors import BackendError
 
 INSTALL = "install it with `pip install onnxruntime`"
 
@@ -30,18 +30,23 @@ class OnnxRuntimeSession:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
         options.log_severity_level = 3
-        # Spinning threads of an idle session hold the cores: two sessions that alternate ran 2 to 3 times slower.
+        # Spinning threads of an idle session hold the cores: two sessions that alternate ran 2 to 3 times
+        # slower.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session: Any = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
         except Exception as error:
             # ONNX Runtime raises exceptions of its own that share no base class.
-            raise BackendError(f"{model}: ONNX Runtime {ort.__version__} cannot load it ({_first_line(error)})") from error
+            raise BackendError(
+                f"{model}: ONNX Runtime {ort.__version__} cannot load it ({_first_line(error)})"
+            ) from error
         self.versions = {"onnxruntime": str(ort.__version__)}
         self._outputs = [output.name for output in self._session.get_outputs()]
 
     def infer(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Returns the outputs by port name for inputs by port name."""
+        if self._session is None:
+            raise BackendError("this ONNX Runtime session is closed; open a new one")
         try:
             values = self._session.run(self._outputs, dict(inputs))
         except Exception as error:
