@@ -1,0 +1,197 @@
+"""`irvis bench`: how fast and how faithful a model is on this machine, over a folder of pairs, to JSON."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+
+from .atomic import write_text
+from .bench_file import Bench, Contender, FidelitySummary, bench_to_json
+from .bench_quality import DEFAULT_METRICS
+from .bench_run import BenchOptions, run_bench
+from .board import board_slug, describe, read_board
+from .cli import Parser
+from .contract import MIN_SIDE_PX, PRECISIONS
+from .errors import ContractError
+from .fuser import default_model_dir
+
+MAX_SIDE_PX = 8192
+
+
+def main(argv: Sequence[str]) -> int:
+    """Measures, writes the bench file and prints the essence of it."""
+    options = parse_options(argv)
+    bench = run_bench(options)
+    write_text(options.output, bench_to_json(bench))
+    sys.stdout.write(summary(bench) + f"wrote {options.output}; `irvis report {options.output}` shows it\n")
+    return 0
+
+
+def parse_options(argv: Sequence[str]) -> BenchOptions:
+    """The options behind `irvis bench`; ContractError for wrong ones."""
+    arguments = _parser().parse_args(argv)
+    output: Path = arguments.output or default_output(arguments.model_dir)
+    pictures: Path = arguments.pictures or output.parent / f"{output.stem}_pictures"
+    if not pictures.resolve().is_relative_to(output.parent.resolve()):
+        raise ContractError(
+            f"--pictures: expected a folder below {output.parent}, so that it travels with the bench file, "
+            f"got {pictures}; name one there"
+        )
+    return BenchOptions(
+        model_dir=arguments.model_dir or default_model_dir(),
+        pairs=arguments.pairs,
+        output=output,
+        pictures=pictures,
+        teacher=arguments.teacher,
+        precisions=arguments.precisions,
+        width=arguments.size[0],
+        height=arguments.size[1],
+        repeats=arguments.repeats,
+        seconds=arguments.seconds,
+        threads=arguments.threads,
+        backend=arguments.backend,
+        judge=arguments.judge,
+        metrics=arguments.metrics,
+        picture_count=arguments.picture_count,
+        command=shlex.join(["irvis", "bench", *argv]),
+    )
+
+
+def default_output(model_dir: Path | None) -> Path:
+    """`bench/<board>-<mode>-<date>.json`, in the model directory if one was named, else here."""
+    date = datetime.now(timezone.utc).date().isoformat()
+    return (model_dir or Path()) / "bench" / f"{board_slug(read_board())}-{date}.json"
+
+
+def summary(bench: Bench) -> str:
+    """The essence of a run as a few lines of text."""
+    head = f"{'':<14}{'p50 ms':>9}{'p99 ms':>9}{'x teacher':>11}{'dB to teacher':>15}{'dB to fp32':>12}"
+    lines = [
+        f"{bench.model.name} on {describe(bench.board)}: "
+        f"{bench.timing.width} x {bench.timing.height}, {bench.pairs_of.count} pairs",
+        head,
+        *(_summary_line(contender) for contender in bench.contenders),
+    ]
+    if bench.load.was_busy:
+        lines.append("the machine was busy with other things: trust the ratios, not the times")
+    lines += [f"not measured: {sentence}" for sentence in bench.not_measured]
+    return "\n".join([*lines, ""])
+
+
+def _summary_line(contender: Contender) -> str:
+    total = contender.latency_ms["total"] if contender.latency_ms else None
+    ratio, teacher, fp32 = contender.ratio_to_teacher, contender.to_teacher, contender.to_fp32
+    return "".join(
+        [
+            f"{contender.name:<14}",
+            f"{total.p50:>9.2f}{total.p99:>9.2f}" if total else f"{'-':>9}{'-':>9}",
+            f"{ratio.median:>11.3f}" if ratio else f"{'-':>11}",
+            f"{_decibels(teacher):>15}{_decibels(fp32):>12}",
+        ]
+    )
+
+
+def _decibels(summary: FidelitySummary | None) -> str:
+    if summary is None:
+        return "-"
+    return "identical" if summary.psnr_db_mean is None else f"{summary.psnr_db_mean:.2f}"
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="irvis bench", description=__doc__)
+    parser.add_argument(
+        "model_dir", metavar="MODEL_DIR", type=Path, nargs="?", help="default: the shipped model"
+    )
+    parser.add_argument(
+        "--pairs", metavar="DIR", type=Path, required=True, help="folder with ir/ and vis/ in it"
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", type=Path, help="default: bench/<board>-<mode>-<date>.json"
+    )
+    parser.add_argument(
+        "--teacher", metavar="PATH", type=Path, help="folder of its pictures, its .onnx, or a model directory"
+    )
+    parser.add_argument(
+        "--precisions", metavar="A,B", type=_one_of(PRECISIONS), help="default: all that the backend runs"
+    )
+    parser.add_argument(
+        "--size", metavar="WxH", type=_size, default=(640, 480), help="size for the speed (default: 640x480)"
+    )
+    parser.add_argument("--repeats", metavar="N", type=_positive, default=100, help="default: 100")
+    parser.add_argument(
+        "--seconds", metavar="S", type=_seconds, default=0.0, help="time at least this long (default: 0)"
+    )
+    parser.add_argument("--threads", metavar="N", type=_positive, help="CPU threads (default: all cores)")
+    parser.add_argument("--backend", choices=("auto", "onnxruntime", "tensorrt"), default="auto")
+    _add_judging(parser)
+    return parser
+
+
+def _add_judging(parser: Parser) -> None:
+    parser.add_argument(
+        "--judge",
+        choices=("native", "timed"),
+        help="likeness at each pair's own size or at --size (default: native; timed with TensorRT)",
+    )
+    parser.add_argument(
+        "--metrics",
+        metavar="A,B",
+        type=_list,
+        default=DEFAULT_METRICS,
+        help=f"default: {','.join(DEFAULT_METRICS)}",
+    )
+    parser.add_argument(
+        "--pictures", metavar="DIR", type=Path, help="where pictures go (default: <output>_pictures)"
+    )
+    parser.add_argument(
+        "--picture-count", metavar="K", type=_count, default=4, help="pairs shown as pictures (default: 4)"
+    )
+
+
+def _size(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
+    size = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not all(MIN_SIDE_PX <= side <= MAX_SIDE_PX for side in size):
+        raise argparse.ArgumentTypeError(
+            f"expected WIDTHxHEIGHT from {MIN_SIDE_PX} to {MAX_SIDE_PX} pixels, such as 640x480, got {text!r}"
+        )
+    return size
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _one_of(known: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
+    def parse(text: str) -> tuple[str, ...]:
+        names = _list(text)
+        if not names or len(set(names)) < len(names) or not set(names) <= set(known):
+            raise argparse.ArgumentTypeError(f"expected some of {','.join(known)}, each once, got {text!r}")
+        return names
+
+    return parse
+
+
+def _positive(text: str) -> int:
+    return _whole(text, 1)
+
+
+def _count(text: str) -> int:
+    return _whole(text, 0)
+
+
+def _whole(text: str, low: int) -> int:
+    if not re.fullmatch(r"\d{1,7}", text) or int(text) < low:
+        raise argparse.ArgumentTypeError(f"expected a whole number from {low} up, got {text!r}")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    if not re.fullmatch(r"\d{1,6}(\.\d+)?", text):
+        raise argparse.ArgumentTypeError(f"expected seconds, got {text!r}")
+    return float(text)

@@ -1,0 +1,262 @@
+"""The checks behind `irvis doctor`: each looks at one thing and says what is there and what to do."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from .backends.cudart import open_cudart
+from .backends.onnxruntime import INSTALL as INSTALL_ONNXRUNTIME
+from .backends.tensorrt_api import import_tensorrt
+from .board import ROOT, cpu_model, gstreamer_version, has_fast_int8, memory_mb, module_version, read_jetson
+from .contract import checked_model_path, load_manifest
+from .errors import BackendError, ContractError
+from .fuser import Fuser, default_model_dir
+from .gstreamer import INSTALL as INSTALL_GSTREAMER
+from .gstreamer import find_platform, gst
+from .sinks.encoders import choose_encoder
+
+OK, WARNING, MISSING = "ok", "warning", "missing"
+
+OLDEST_PYTHON = (3, 10)
+LEAST_FREE_MB = 1024
+# What every pipeline of `irvis live` is made of; the encoder is tried, not looked up.
+ELEMENTS = (
+    "appsrc",
+    "appsink",
+    "v4l2src",
+    "videoconvert",
+    "h264parse",
+    "matroskamux",
+    "rtph264pay",
+    "udpsink",
+)
+JETSON_ELEMENTS = ("nvarguscamerasrc", "nvvidconv")
+WORKBENCH = ("torch", "open_clip", "onnx", "onnxsim")
+TRIAL_SIZE_HW = (96, 128)
+TRIAL_BITRATE_KBPS = 2000
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at."""
+
+    name: str
+    status: str
+    """"ok", "warning" or "missing"."""
+    found: str
+    advice: str = ""
+    """What to do; empty where nothing needs doing."""
+    is_required: bool = False
+    """Whether `irvis fuse` cannot run without it."""
+
+
+def all_checks(root: Path = ROOT) -> list[Callable[[], Check]]:
+    """Every check, in the order in which one depends on another."""
+    return [
+        check_python,
+        check_numpy,
+        check_opencv,
+        check_onnxruntime,
+        check_tensorrt,
+        check_backend,
+        lambda: check_fast_int8(root),
+        check_model,
+        check_fusion,
+        check_gstreamer,
+        lambda: check_elements(root),
+        lambda: check_encoder(root),
+        lambda: check_cameras(root),
+        lambda: check_jetson(root),
+        check_workbench,
+        lambda: check_memory(root),
+        check_disk,
+    ]
+
+
+def check_python() -> Check:
+    """Python is recent enough."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info[:2] < OLDEST_PYTHON:
+        return Check("Python", MISSING, version, "install Python 3.10 or later", is_required=True)
+    return Check("Python", OK, version, is_required=True)
+
+
+def check_numpy() -> Check:
+    """The one package that everything needs."""
+    return Check("numpy", OK, np.__version__, is_required=True)
+
+
+def check_opencv() -> Check:
+    """OpenCV reads and writes the pictures."""
+    version, why = module_version("cv2")
+    if version is None:
+        advice = (
+            "run `pip install opencv-python-headless` or, on a board, `sudo apt-get install python3-opencv`"
+        )
+        return Check("OpenCV", MISSING, why, advice, is_required=True)
+    return Check("OpenCV", OK, version, is_required=True)
+
+
+def check_onnxruntime() -> Check:
+    """The backend for the CPU."""
+    version, why = module_version("onnxruntime")
+    if version is None:
+        return Check("ONNX Runtime", WARNING, why, INSTALL_ONNXRUNTIME)
+    return Check("ONNX Runtime", OK, version)
+
+
+def check_tensorrt() -> Check:
+    """The backend for the GPU: the module itself, because a distribution of that name can be a stub."""
+    try:
+        trt, gpu = import_tensorrt(), open_cudart().gpu()
+    except BackendError as error:
+        return Check("TensorRT", WARNING, f"none: {error}", "needed only for an NVIDIA GPU")
+    return Check("TensorRT", OK, f"{trt.__version__} on {gpu.name}, CUDA {gpu.cuda}")
+
+
+def check_backend() -> Check:
+    """One of the two is enough."""
+    backends = [check.name for check in (check_onnxruntime(), check_tensorrt()) if check.status == OK]
+    if backends:
+        return Check("Backend", OK, ", ".join(backends), is_required=True)
+    return Check(
+        "Backend", MISSING, "neither ONNX Runtime nor TensorRT", INSTALL_ONNXRUNTIME, is_required=True
+    )
+
+
+def check_fast_int8(root: Path = ROOT) -> Check:
+    """Whether INT8 pays on this CPU."""
+    name = "INT8 on the CPU"
+    if has_fast_int8(root):
+        return Check(name, OK, f"{cpu_model(root)} has dot-product instructions")
+    found = f"{cpu_model(root)} has no dot-product instructions (VNNI, AMX, DotProd)"
+    return Check(name, WARNING, found, "`auto` takes FP32 here, which is as fast and exact")
+
+
+def check_model() -> Check:
+    """The shipped model, every file of it by hash and contract."""
+    model_dir = default_model_dir()
+    try:
+        manifest = load_manifest(model_dir)
+        for precision in manifest.files:
+            checked_model_path(model_dir, manifest, precision)
+    except ContractError as error:
+        return Check("Shipped model", MISSING, str(error), "install irvis-runtime again", is_required=True)
+    return Check("Shipped model", OK, f"{manifest.name}: {', '.join(manifest.files)}", is_required=True)
+
+
+def check_fusion() -> Check:
+    """A picture is really fused."""
+    height, width = TRIAL_SIZE_HW
+    ramp_hw = np.tile(np.linspace(0, 255, width).astype(np.uint8), (height, 1))
+    try:
+        with Fuser() as fuser:
+            fused_hw = fuser.fuse(ramp_hw, ramp_hw[:, ::-1])
+            how = f"{fuser.precision} on {fuser.backend}"
+    except (ContractError, BackendError) as error:
+        return Check("Test fusion", MISSING, str(error), "mend what is missing above", is_required=True)
+    if fused_hw.shape != ramp_hw.shape or fused_hw.min() == fused_hw.max():
+        found = f"{how} gave a flat picture or one of {fused_hw.shape}"
+        return Check("Test fusion", MISSING, found, "run `irvis bench` and report it", is_required=True)
+    return Check("Test fusion", OK, f"{width} x {height} pixels, {how}", is_required=True)
+
+
+def check_gstreamer() -> Check:
+    """GStreamer through PyGObject, for `irvis live`."""
+    version, why = gstreamer_version()
+    if version is None:
+        return Check("GStreamer", WARNING, f"none: {why}", "needed only by `irvis live` and videos")
+    return Check("GStreamer", OK, version)
+
+
+def check_elements(root: Path = ROOT) -> Check:
+    """The elements that pipelines are made of."""
+    name = "GStreamer elements"
+    wanted = ELEMENTS + (JETSON_ELEMENTS if find_platform(root) == "jetson" else ())
+    try:
+        factory = gst().ElementFactory
+    except BackendError:
+        return Check(name, WARNING, "no GStreamer to ask", "needed only by `irvis live`")
+    absent = [element for element in wanted if factory.find(element) is None]
+    if absent:
+        return Check(name, WARNING, f"missing: {', '.join(absent)}", INSTALL_GSTREAMER)
+    return Check(name, OK, ", ".join(wanted))
+
+
+def check_encoder(root: Path = ROOT) -> Check:
+    """An H.264 encoder that really encodes."""
+    try:
+        launch = choose_encoder(find_platform(root), TRIAL_BITRATE_KBPS, TRIAL_SIZE_HW)
+    except BackendError as error:
+        return Check("H.264 encoder", WARNING, str(error), "needed only to record or stream")
+    known = ("nvv4l2h264enc", "x264enc", "openh264enc")
+    return Check("H.264 encoder", OK, next((name for name in known if name in launch), launch))
+
+
+def check_cameras(root: Path = ROOT) -> Check:
+    """Video devices, with the names that their drivers give."""
+    cameras = list(_cameras(root))
+    if not cameras:
+        return Check(
+            "Cameras", WARNING, "no /dev/video*", "connect one; `test://`, `file://` and `rtsp://` need none"
+        )
+    return Check("Cameras", OK, ", ".join(cameras))
+
+
+def check_jetson(root: Path = ROOT) -> Check:
+    """What the board says of itself."""
+    jetson = read_jetson(root)
+    if jetson is None:
+        return Check("Jetson", OK, "this machine is none")
+    mode = jetson.power_mode or (
+        "unknown" if jetson.power_mode_id is None else f"number {jetson.power_mode_id}"
+    )
+    found = f"{jetson.model}, L4T {jetson.l4t or 'unknown'}, power mode {mode}"
+    if jetson.l4t is None or jetson.power_mode_id is None:
+        return Check("Jetson", WARNING, found, "a board flashed by NVIDIA's tools names all three")
+    return Check("Jetson", OK, found)
+
+
+def check_workbench() -> Check:
+    """What training, export and quantizing need; a board has none of it."""
+    absent = [module for module in WORKBENCH if find_spec(module) is None]
+    if absent:
+        advice = "needed only to train, export or quantize: `make install` in a clone of irvis"
+        return Check("Workbench", WARNING, f"without {', '.join(absent)}", advice)
+    return Check("Workbench", OK, ", ".join(WORKBENCH))
+
+
+def check_memory(root: Path = ROOT) -> Check:
+    """Memory that is free now."""
+    total_mb, free_mb = memory_mb(root), memory_mb(root, "MemAvailable")
+    if total_mb is None or free_mb is None:
+        return Check("Memory", WARNING, "unknown", "/proc/meminfo cannot be read")
+    found = f"{free_mb} of {total_mb} MiB free"
+    if free_mb < LEAST_FREE_MB:
+        return Check(
+            "Memory", WARNING, found, "close other programs; TensorRT fails to build engines without it"
+        )
+    return Check("Memory", OK, found)
+
+
+def check_disk(folder: Path | None = None) -> Check:
+    """Space for recordings and engines."""
+    place = Path.cwd() if folder is None else folder
+    free_mb = shutil.disk_usage(place).free >> 20
+    if free_mb < LEAST_FREE_MB:
+        return Check("Disk", WARNING, f"{free_mb} MiB free in {place}", "free some space before you record")
+    return Check("Disk", OK, f"{free_mb} MiB free in {place}")
+
+
+def _cameras(root: Path) -> Iterator[str]:
+    for device in sorted((root / "dev").glob("video[0-9]*"), key=lambda path: (len(path.name), path.name)):
+        name_file = root / "sys/class/video4linux" / device.name / "name"
+        name = name_file.read_text(errors="replace").strip() if name_file.is_file() else ""
+        yield f"/dev/{device.name}{f' ({name})' if name else ''}"

@@ -1,0 +1,71 @@
+"""`irvis report`: one HTML page and one Markdown file from bench files."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from .atomic import write_text
+from .bench_file import Bench, load_bench
+from .board import describe
+from .cli import Parser
+from .errors import ContractError
+from .report_html import Benches, html_page
+from .report_markdown import markdown_page
+
+
+def main(argv: Sequence[str]) -> int:
+    """Reads the bench files and writes the report."""
+    parser = Parser(prog="irvis report", description=__doc__)
+    parser.add_argument(
+        "benches", metavar="BENCH.json", type=Path, nargs="+", help="what `irvis bench` wrote"
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE.html",
+        type=Path,
+        default=Path("report.html"),
+        help="default: report.html",
+    )
+    arguments = parser.parse_args(argv)
+    command = shlex.join(["irvis", "report", *argv])
+    written = write_report(arguments.benches, arguments.output, command)
+    sys.stdout.write("".join(f"wrote {path}\n" for path in written))
+    return 0
+
+
+def write_report(bench_paths: Sequence[Path], output: Path, command: str) -> tuple[Path, Path]:
+    """Writes `output` and the Markdown file beside it; returns both paths."""
+    if output.suffix.lower() not in (".html", ".htm"):
+        raise ContractError(f"{output}: expected an output that ends in .html; the Markdown goes beside it")
+    benches = name_benches([(path, load_bench(path)) for path in bench_paths])
+    heading = find_heading(benches)
+    page = html_page(benches, heading, command)
+    text = markdown_page(benches, heading, command, output.parent)
+    markdown = output.with_suffix(".md")
+    write_text(output, page)
+    write_text(markdown, text)
+    return output, markdown
+
+
+def name_benches(benches: Sequence[tuple[Path, Bench]]) -> Benches:
+    """A heading for each: the machine, then what tells equal machines apart (model, date, file)."""
+    names = [describe(bench.board) for _, bench in benches]
+    for detail in (lambda _, bench: bench.model.name, lambda _, bench: bench.date, lambda path, _: str(path)):
+        names = [
+            f"{name}, {detail(path, bench)}" if names.count(name) > 1 else name
+            for name, (path, bench) in zip(names, benches, strict=True)
+        ]
+    if len(set(names)) < len(names):
+        raise ContractError("expected each bench file once, got one twice; name it once")
+    return dict(zip(names, benches, strict=True))
+
+
+def find_heading(benches: Benches) -> str:
+    """The title of the report."""
+    models = sorted({bench.model.name for _, bench in benches.values()})
+    where = next(iter(benches)) if len(benches) == 1 else f"{len(benches)} machines"
+    return f"{', '.join(models)} on {where}"
