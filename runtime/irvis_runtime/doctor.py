@@ -12,7 +12,7 @@ from pathlib import Path
 
 from . import __version__
 from .atomic import write_text
-from .bench_fields import to_json
+from .bench.fields import to_json
 from .board import ROOT, Board, read_board
 from .cli import Parser
 from .doctor_checks import MISSING, Check, all_checks

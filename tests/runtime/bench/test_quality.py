@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from irvis_runtime.bench_file import Fidelity
-from irvis_runtime.bench_quality import baselines, fidelity, mean_metrics, measure, summarize_fidelity
+from irvis_runtime.bench.file import Fidelity
+from irvis_runtime.bench.quality import baselines, fidelity, mean_metrics, measure, summarize_fidelity
 
 PICTURES = arrays(np.uint8, (16, 20), elements=st.integers(0, 255))
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from irvis_runtime.__main__ import main as irvis
-from irvis_runtime.bench_file import (
+from irvis_runtime.bench.file import (
     Bench,
     Contender,
     Fidelity,
@@ -32,9 +32,9 @@ from irvis_runtime.bench_file import (
 from irvis_runtime.board import Board, Jetson
 from irvis_runtime.errors import ContractError
 from irvis_runtime.image import write_picture
-from irvis_runtime.report import write_report
-from irvis_runtime.report_findings import find
-from irvis_runtime.report_numbers import TIMES
+from irvis_runtime.report.command import write_report
+from irvis_runtime.report.findings import find
+from irvis_runtime.report.numbers import TIMES
 from irvis_runtime.targets import Engine
 
 EVIL = "<img src=x onerror=alert(1)>|`\"&'*_[a](javascript:b)"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from .bench_file import (
+from irvis_runtime.bench.file import (
     BASELINES,
     TEACHER,
     Bench,
@@ -17,8 +17,9 @@ from .bench_file import (
     Ratio,
     Timing,
 )
-from .metrics import METRICS
-from .report_numbers import (
+from irvis_runtime.metrics import METRICS
+
+from .numbers import (
     TIMES,
     by_title,
     decibels,

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .bench_file import BASELINES, TEACHER, PairRow, PictureSet
-from .image import join_colour, write_picture
-from .pairs import OpenPair
+from irvis_runtime.image import join_colour, write_picture
+from irvis_runtime.pairs import OpenPair
+
+from .file import BASELINES, TEACHER, PairRow, PictureSet
 
 Picture = NDArray[np.uint8]
 

@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from irvis_runtime.bench_file import Fidelity, PairRow, Score
-from irvis_runtime.bench_pictures import amplified_difference, choose_pairs, spread
+from irvis_runtime.bench.file import Fidelity, PairRow, Score
+from irvis_runtime.bench.pictures import amplified_difference, choose_pairs, spread
 
 
 @settings(max_examples=30, deadline=None)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from .bench_fields import read_fields, to_json
-from .board import Board
-from .checked_files import read_file
-from .strict_json import JsonValue, parse
-from .targets import Engine
+from irvis_runtime.board import Board
+from irvis_runtime.checked_files import read_file
+from irvis_runtime.strict_json import JsonValue, parse
+from irvis_runtime.targets import Engine
+
+from .fields import read_fields, to_json
 
 BENCH_SCHEMA = 1
 MAX_BENCH_BYTES = 64 << 20

@@ -12,12 +12,13 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from .bench_file import TEACHER
-from .bench_timing import Sample, Timed, TimedPair
-from .context import make_context
-from .contract import PRECISIONS, load_manifest
-from .fuser import BACKEND_PRECISIONS, Fuser, choose_backend
-from .targets import Engine, Targets, engine_of, open_targets
+from irvis_runtime.context import make_context
+from irvis_runtime.contract import PRECISIONS, load_manifest
+from irvis_runtime.fuser import BACKEND_PRECISIONS, Fuser, choose_backend
+from irvis_runtime.targets import Engine, Targets, engine_of, open_targets
+
+from .file import TEACHER
+from .timing import Sample, Timed, TimedPair
 
 Picture = NDArray[np.uint8]
 

@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .bench_file import Load, MachineState, Percentiles, Ratio
-from .board import ROOT, load_average, temperatures_c
-from .progress import Progress
+from irvis_runtime.board import ROOT, load_average, temperatures_c
+from irvis_runtime.progress import Progress
+
+from .file import Load, MachineState, Percentiles, Ratio
 
 WARM_UP = 3
 # Others hold the machine if they leave less than this of its cores, or keep more than this of them occupied.

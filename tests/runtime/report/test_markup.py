@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from irvis_runtime.report_markup import element, escape, escape_markdown, printable
-from irvis_runtime.report_numbers import TIMES, speed_up
+from irvis_runtime.report.markup import element, escape, escape_markdown, printable
+from irvis_runtime.report.numbers import TIMES, speed_up
 
 
 @settings(deadline=None)

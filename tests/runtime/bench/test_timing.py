@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from irvis_runtime.bench_file import MachineState, Percentiles
-from irvis_runtime.bench_timing import (
+from irvis_runtime.bench.file import MachineState, Percentiles
+from irvis_runtime.bench.timing import (
     WARM_UP,
     Sample,
     TimedPair,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .bench_file import BASELINES, TEACHER, Bench, Contender
-from .metrics import METRICS
-from .report_numbers import fastest_student, find_contender, milliseconds, speed_up, students, title
+from irvis_runtime.bench.file import BASELINES, TEACHER, Bench, Contender
+from irvis_runtime.metrics import METRICS
+
+from .numbers import fastest_student, find_contender, milliseconds, speed_up, students, title
 
 # What a difference must exceed to be told: shares of a time, dB, shares of a metric.
 NOTABLE_SPEED, NOTABLE_DB, NOTABLE_METRIC = 0.05, 0.1, 0.02

@@ -10,9 +10,16 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from . import __version__
-from .bench_contenders import Contenders, open_contenders
-from .bench_file import (
+from irvis_runtime import __version__
+from irvis_runtime.board import read_board
+from irvis_runtime.contract import load_manifest, sha256_of
+from irvis_runtime.errors import ContractError
+from irvis_runtime.metrics import METRICS
+from irvis_runtime.pairs import Pair, find_dataset_pairs
+from irvis_runtime.targets import Engine, Targets
+
+from .contenders import Contenders, open_contenders
+from .file import (
     BENCH_SCHEMA,
     TEACHER,
     Bench,
@@ -26,10 +33,10 @@ from .bench_file import (
     Teacher,
     Timing,
 )
-from .bench_judging import Judge, open_resized
-from .bench_pictures import Album, spread
-from .bench_quality import DEFAULT_METRICS, mean_metrics, summarize_fidelity
-from .bench_timing import (
+from .judging import Judge, open_resized
+from .pictures import Album, spread
+from .quality import DEFAULT_METRICS, mean_metrics, summarize_fidelity
+from .timing import (
     WARM_UP,
     Sample,
     TimedPair,
@@ -39,12 +46,6 @@ from .bench_timing import (
     summarize_stages,
     time_in_turn,
 )
-from .board import read_board
-from .contract import load_manifest, sha256_of
-from .errors import ContractError
-from .metrics import METRICS
-from .pairs import Pair, find_dataset_pairs
-from .targets import Engine, Targets
 
 MAX_TIMED_PAIRS = 8
 

@@ -6,14 +6,15 @@ import os
 from pathlib import Path
 from urllib.parse import quote
 
-from .bench_file import Bench, PictureSet
-from .report_facts import machine_facts, model_facts, subtitle
-from .report_findings import find
-from .report_html import Benches
-from .report_markup import escape_markdown, printable
-from .report_numbers import title
-from .report_pictures import difference_text, find_picture, picture_names
-from .report_tables import Cell, Table, comparison_table, headline_table, metrics_table, pairs_table
+from irvis_runtime.bench.file import Bench, PictureSet
+
+from .facts import machine_facts, model_facts, subtitle
+from .findings import find
+from .html import Benches
+from .markup import escape_markdown, printable
+from .numbers import title
+from .pictures import difference_text, find_picture, picture_names
+from .tables import Cell, Table, comparison_table, headline_table, metrics_table, pairs_table
 
 
 def markdown_page(benches: Benches, heading: str, command: str, folder: Path) -> str:

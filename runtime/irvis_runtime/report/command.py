@@ -7,13 +7,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .atomic import write_text
-from .bench_file import Bench, load_bench
-from .board import describe
-from .cli import Parser
-from .errors import ContractError
-from .report_html import Benches, html_page
-from .report_markdown import markdown_page
+from irvis_runtime.atomic import write_text
+from irvis_runtime.bench.file import Bench, load_bench
+from irvis_runtime.board import describe
+from irvis_runtime.cli import Parser
+from irvis_runtime.errors import ContractError
+
+from .html import Benches, html_page
+from .markdown import markdown_page
 
 
 def main(argv: Sequence[str]) -> int:

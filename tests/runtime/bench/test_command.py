@@ -13,14 +13,14 @@ from hypothesis.extra.numpy import arrays
 
 from irvis_runtime import default_model_dir
 from irvis_runtime.__main__ import main as irvis
-from irvis_runtime.bench import default_output, parse_options, summary
-from irvis_runtime.bench_fields import to_json
-from irvis_runtime.bench_file import (
+from irvis_runtime.bench.command import default_output, parse_options, summary
+from irvis_runtime.bench.fields import to_json
+from irvis_runtime.bench.file import (
     Bench,
     bench_to_json,
     load_bench,
 )
-from irvis_runtime.bench_run import BenchOptions, run_bench
+from irvis_runtime.bench.run import BenchOptions, run_bench
 from irvis_runtime.errors import ContractError
 from irvis_runtime.image import read_picture, write_picture
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 from pathlib import Path, PurePosixPath
 
-from .bench_file import Bench, PictureSet
-from .errors import BackendError, ContractError
-from .image import opencv, read_picture
-from .report_numbers import TIMES, TITLES, title
+from irvis_runtime.bench.file import Bench, PictureSet
+from irvis_runtime.errors import BackendError, ContractError
+from irvis_runtime.image import opencv, read_picture
+
+from .numbers import TIMES, TITLES, title
 
 MAX_WIDTH_PX = 640
 JPEG_QUALITY = 88

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from .bench_file import Bench, PictureSet
-from .report_chart import latency_chart
-from .report_facts import machine_facts, model_facts, subtitle
-from .report_findings import find
-from .report_markup import Html, element, join
-from .report_numbers import Card, cards, title
-from .report_pictures import data_uri, difference_text, find_picture, picture_names, score_text
-from .report_style import STYLE
-from .report_tables import Table, comparison_table, headline_table, metrics_table, pairs_table
+from irvis_runtime.bench.file import Bench, PictureSet
+
+from .chart import latency_chart
+from .facts import machine_facts, model_facts, subtitle
+from .findings import find
+from .markup import Html, element, join
+from .numbers import Card, cards, title
+from .pictures import data_uri, difference_text, find_picture, picture_names, score_text
+from .style import STYLE
+from .tables import Table, comparison_table, headline_table, metrics_table, pairs_table
 
 Benches = Mapping[str, tuple[Path, Bench]]
 """Heading -> bench file and its content."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .bench_file import BASELINES, Bench, Percentiles
-from .report_markup import Html, element, join
-from .report_numbers import by_title, milliseconds, title
+from irvis_runtime.bench.file import BASELINES, Bench, Percentiles
+
+from .markup import Html, element, join
+from .numbers import by_title, milliseconds, title
 
 # The SVG's own units: it is stretched to the width that the page has.
 WIDTH, HEIGHT = 1000, 20

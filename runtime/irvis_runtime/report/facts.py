@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from .bench_file import Bench, MachineState
-from .board import Board
-from .report_numbers import students, title
-from .report_tables import Cell, Table
+from irvis_runtime.bench.file import Bench, MachineState
+from irvis_runtime.board import Board
+
+from .numbers import students, title
+from .tables import Cell, Table
 
 UNKNOWN = "unknown"
 SHOWN_COMMIT = 12

@@ -9,8 +9,8 @@ from functools import lru_cache
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from .errors import ContractError
-from .strict_json import JsonValue
+from irvis_runtime.errors import ContractError
+from irvis_runtime.strict_json import JsonValue
 
 Dataclass = TypeVar("Dataclass")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .bench_file import AVERAGE, BASELINES, MAXIMUM, TEACHER, Bench, Contender, FidelitySummary
+from irvis_runtime.bench.file import AVERAGE, BASELINES, MAXIMUM, TEACHER, Bench, Contender, FidelitySummary
 
 TITLES = {
     "infrared": "Infrared",

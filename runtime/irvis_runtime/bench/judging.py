@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .bench_contenders import Contenders
-from .bench_file import PairRow, PictureSet
-from .bench_pictures import Album, choose_pairs
-from .bench_quality import baselines, score_pair
-from .image import join_colour, match_infrared, opencv, split_colour
-from .pairs import OpenPair, Pair, open_pair
-from .progress import Progress
+from irvis_runtime.image import join_colour, match_infrared, opencv, split_colour
+from irvis_runtime.pairs import OpenPair, Pair, open_pair
+from irvis_runtime.progress import Progress
+
+from .contenders import Contenders
+from .file import PairRow, PictureSet
+from .pictures import Album, choose_pairs
+from .quality import baselines, score_pair
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,16 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
-from .atomic import write_text
-from .bench_file import Bench, Contender, FidelitySummary, bench_to_json
-from .bench_quality import DEFAULT_METRICS
-from .bench_run import BenchOptions, run_bench
-from .board import board_slug, describe, read_board
-from .cli import Parser
-from .contract import MIN_SIDE_PX, PRECISIONS
-from .errors import ContractError
-from .fuser import default_model_dir
+from irvis_runtime.atomic import write_text
+from irvis_runtime.board import board_slug, describe, read_board
+from irvis_runtime.cli import Parser
+from irvis_runtime.contract import MIN_SIDE_PX, PRECISIONS
+from irvis_runtime.errors import ContractError
+from irvis_runtime.fuser import default_model_dir
+
+from .file import Bench, Contender, FidelitySummary, bench_to_json
+from .quality import DEFAULT_METRICS
+from .run import BenchOptions, run_bench
 
 MAX_SIDE_PX = 8192
 

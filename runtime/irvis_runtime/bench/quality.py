@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .bench_file import AVERAGE, BASELINES, MAXIMUM, TEACHER, Fidelity, FidelitySummary, Score
-from .metrics import METRICS, evaluate, psnr, ssim
+from irvis_runtime.metrics import METRICS, evaluate, psnr, ssim
+
+from .file import AVERAGE, BASELINES, MAXIMUM, TEACHER, Fidelity, FidelitySummary, Score
 
 DEFAULT_METRICS = ("EN", "SD", "SF", "AG", "MI", "SCD", "SSIM", "VIF", "Qabf")
 

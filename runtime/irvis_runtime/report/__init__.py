@@ -1,0 +1,1 @@
+"""One page that says what bench files hold: HTML and Markdown from the same tables."""
