@@ -218,9 +218,12 @@ def _shown(value: object) -> str:
 def _rows(cls: type[DataclassInstance], prefix: str) -> Iterator[tuple[str, str]]:
     hints = get_type_hints(cls)
     for field in fields(cls):
-        expected = hints[field.name]
+        expected, suffix = hints[field.name], ""
+        members = get_args(expected)
+        if get_origin(expected) is tuple and members[1:] == (Ellipsis,) and is_dataclass(members[0]):
+            expected, suffix = members[0], "[]"
         if is_dataclass(expected) and isinstance(expected, type):
-            yield from _rows(expected, f"{prefix}{field.name}.")
+            yield from _rows(expected, f"{prefix}{field.name}{suffix}.")
         elif field.init:
             default = _default_text(field)
             yield f"{prefix}{field.name}: {_type_text(expected)}{default}", field.metadata.get("doc", "")

@@ -1,0 +1,169 @@
+"""A camera in a thread of its own: opened, watched, and opened again when it is lost."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Literal
+
+from irvis_runtime.errors import BackendError
+from irvis_runtime.gstreamer import (
+    END_OF_STREAM,
+    build_pipeline,
+    gst,
+    start_pipeline,
+    stop_pipeline,
+    stop_reason,
+)
+
+from .frames import Frame, frame_from_sample
+from .generated import Feeder
+from .sources import Source
+
+CameraState = Literal["starting", "running", "lost", "over"]
+
+POLL_S = 0.05
+BACK_OFF_S = (0.5, 8.0)
+"""The first and the longest pause before a lost camera is opened again; each doubles the last."""
+
+
+class Camera:
+    """Opens a source, hands its frames to `deliver` from its own thread, and opens it again after a failure.
+
+    `restart_s`: without a frame for so long the source is closed and opened again; `start_s` for its first
+    one. `report` gets one line when the camera comes, goes, or cannot be opened. BackendError where GStreamer
+    lacks an element.
+    """
+
+    def __init__(
+        self,
+        role: str,
+        source: Source,
+        deliver: Callable[[Frame], None],
+        report: Callable[[str], None],
+        *,
+        latency_ms: float = 0.0,
+        restart_s: float = 3.0,
+        start_s: float = 10.0,
+    ) -> None:
+        # A missing element is found here, before anything is started.
+        build_pipeline(source.description)
+        self.role, self.source = role, source
+        self.state: CameraState = "starting"
+        self.reason = ""
+        """Why the camera is lost or over, in words."""
+        self.frames = 0
+        self.defect: Exception | None = None
+        """What ended the thread though nothing should; the loop raises it."""
+        self._deliver, self._report = deliver, report
+        self._latency_ns = round(latency_ms * 1e6)
+        self._restart_s, self._start_s = restart_s, start_s
+        self._stopping = threading.Event()
+        self._epoch_ns = self._next_base_ns = 0
+        self._thread = threading.Thread(target=self._run, name=f"camera-{role}", daemon=True)
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether the source failed before its first frame in a way that will not change."""
+        return self.frames == 0 and self.state == "over"
+
+    def start(self, epoch_ns: int) -> None:
+        """Starts; a file's or a scene's time counts from `epoch_ns`, so that two of them run in step."""
+        self._epoch_ns = self._next_base_ns = epoch_ns
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """Closes the source; a driver that hangs is left behind after `timeout_s`."""
+        self._stopping.set()
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        try:
+            self._run_until_stopped()
+        except Exception as error:
+            self.defect = error
+
+    def _run_until_stopped(self) -> None:
+        pause_s = BACK_OFF_S[0]
+        while not self._stopping.is_set():
+            frames_before = self.frames
+            try:
+                reason = self._play()
+            except BackendError as error:
+                reason = str(error)
+            if self._stopping.is_set():
+                return
+            if self.frames == 0 and self.source.is_certain:
+                self.state, self.reason = "over", reason
+                return
+            is_end = reason == END_OF_STREAM and self.frames > frames_before
+            if is_end and self.source.on_end == "repeat":
+                continue
+            if reason == END_OF_STREAM and self.source.on_end == "finish":
+                self._tell("over", reason)
+                return
+            pause_s = BACK_OFF_S[0] if self.frames > frames_before else pause_s
+            self._tell("lost", reason, f"; trying again in {pause_s:g} s")
+            self._stopping.wait(pause_s)
+            pause_s = min(2 * pause_s, BACK_OFF_S[1])
+
+    def _play(self) -> str:
+        """Runs the pipeline until it stops; returns why."""
+        pipeline = build_pipeline(self.source.description)
+        base_time_ns = self._base_time_ns()
+        feeder = Feeder(pipeline, self.source.feed, base_time_ns) if self.source.feed is not None else None
+        try:
+            start_pipeline(pipeline, base_time_ns)
+            if feeder is not None:
+                feeder.start()
+            return self._pull_until_stopped(pipeline, base_time_ns)
+        finally:
+            if feeder is not None:
+                feeder.stop()
+            stop_pipeline(pipeline)
+            if feeder is not None:
+                feeder.join()
+
+    def _base_time_ns(self) -> int:
+        """Running time 0: common to two scenes; a repeated file goes on where it ended."""
+        now_ns = time.monotonic_ns()
+        if self.source.feed is not None:
+            return self._epoch_ns
+        is_past = now_ns - self._next_base_ns > 1_000_000_000
+        return now_ns if is_past or not self.source.is_paced else self._next_base_ns
+
+    def _pull_until_stopped(self, pipeline: Any, base_time_ns: int) -> str:
+        Gst = gst()
+        appsink = pipeline.get_by_name("frames")
+        last_frame_s, limit_s = time.monotonic(), self._start_s
+        while not self._stopping.is_set():
+            sample = appsink.try_pull_sample(round(POLL_S * Gst.SECOND))
+            if sample is not None:
+                self._take(sample, base_time_ns)
+                last_frame_s, limit_s = time.monotonic(), self._restart_s
+                continue
+            # After the end of a stream try_pull_sample returns at once: the bus is waited for instead.
+            reason = stop_reason(pipeline, 10 * Gst.MSECOND if appsink.is_eos() else 0)
+            if reason is not None:
+                return reason
+            if time.monotonic() - last_frame_s > limit_s:
+                return f"no frame for {limit_s:g} s"
+        return "stopped"
+
+    def _take(self, sample: Any, base_time_ns: int) -> None:
+        frame = frame_from_sample(sample, base_time_ns, self._latency_ns)
+        duration_ns = sample.get_buffer().duration
+        if duration_ns != gst().CLOCK_TIME_NONE:
+            self._next_base_ns = frame.time_ns + self._latency_ns + duration_ns
+        self.frames += 1
+        if self.state != "running":
+            self._tell("running", "")
+        self._deliver(frame)
+
+    def _tell(self, state: CameraState, reason: str, outlook: str = "") -> None:
+        is_news = (state, reason) != (self.state, self.reason)
+        self.state, self.reason = state, reason
+        if is_news:
+            self._report(f"{self.role} camera {state}{f': {reason}' if reason else ''}{outlook}")

@@ -1,0 +1,44 @@
+"""Where the cameras' threads leave their frames and the one that fuses takes the newest."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+
+from .frames import Frame
+from .pairing import KEPT_FRAMES
+
+
+class Inbox:
+    """Holds the newest visible frame and the last infrared ones; what is overwritten is counted."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._visible: Frame | None = None
+        self._infrared: deque[Frame] = deque()
+        self.dropped = {"infrared": 0, "visible": 0}
+
+    def put_visible(self, frame: Frame) -> None:
+        """Takes a visible frame in place of the last."""
+        with self._condition:
+            self.dropped["visible"] += self._visible is not None
+            self._visible = frame
+            self._condition.notify()
+
+    def put_infrared(self, frame: Frame) -> None:
+        """Takes an infrared frame beside the last few."""
+        with self._condition:
+            self._infrared.append(frame)
+            if len(self._infrared) > KEPT_FRAMES:
+                self._infrared.popleft()
+                self.dropped["infrared"] += 1
+            self._condition.notify()
+
+    def take(self, timeout_s: float) -> tuple[Frame | None, list[Frame]]:
+        """Waits for a frame; returns the newest visible one and the infrared ones since the last call."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._visible is not None or bool(self._infrared), timeout_s)
+            visible, infrared = self._visible, list(self._infrared)
+            self._visible = None
+            self._infrared.clear()
+            return visible, infrared

@@ -1,0 +1,84 @@
+"""Which infrared frame belongs to a visible one: the nearest in time, or the last for a while, or none."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+KEPT_FRAMES = 8
+
+
+class Timed(Protocol):
+    """Anything with a capture time."""
+
+    @property
+    def time_ns(self) -> int:
+        """Capture time, in nanoseconds of one clock for both cameras."""
+        ...
+
+
+F = TypeVar("F", bound=Timed)
+
+
+@dataclass(frozen=True)
+class Choice(Generic[F]):
+    """The partner of a visible frame.
+
+    `skew_ms`: infrared time less visible time. `is_held`: it lies further away than a pair may, and is fused
+    on while the infrared camera is silent.
+    """
+
+    frame: F
+    skew_ms: float
+    is_held: bool
+
+
+class Pairing(Generic[F]):
+    """Holds the last infrared frames; the visible camera is the master.
+
+    A frame nearer than `max_skew_ms` makes a pair. Without one the newest earlier frame is held for up to
+    `hold_ms`.
+    """
+
+    def __init__(self, max_skew_ms: float, hold_ms: float) -> None:
+        self.max_skew_ms, self.hold_ms = max_skew_ms, hold_ms
+        self.unused = 0
+        """Infrared frames that left without having been chosen."""
+        self._frames: deque[F] = deque()
+        self._chosen_ns: set[int] = set()
+
+    def add(self, frame: F) -> None:
+        """Takes the next infrared frame; one that is not later than the last drops those before it."""
+        if self._frames and frame.time_ns <= self._frames[-1].time_ns:
+            while self._frames:
+                self._drop_oldest()
+        self._frames.append(frame)
+        if len(self._frames) > KEPT_FRAMES:
+            self._drop_oldest()
+
+    def choose(self, visible_time_ns: int) -> Choice[F] | None:
+        """Returns the partner of the visible frame of this time, or None: then the visible one goes alone."""
+        if not self._frames:
+            return None
+        nearest = min(self._frames, key=lambda frame: abs(frame.time_ns - visible_time_ns))
+        skew_ms = (nearest.time_ns - visible_time_ns) / 1e6
+        is_held = abs(skew_ms) > self.max_skew_ms
+        if is_held and not -self.hold_ms <= skew_ms <= 0:
+            return None
+        self._chosen_ns.add(nearest.time_ns)
+        return Choice(nearest, skew_ms, is_held)
+
+    def newest(self) -> F | None:
+        """Returns the last infrared frame, for the time when it is the only picture."""
+        if not self._frames:
+            return None
+        self._chosen_ns.add(self._frames[-1].time_ns)
+        return self._frames[-1]
+
+    def _drop_oldest(self) -> None:
+        time_ns = self._frames.popleft().time_ns
+        if time_ns in self._chosen_ns:
+            self._chosen_ns.remove(time_ns)
+        else:
+            self.unused += 1

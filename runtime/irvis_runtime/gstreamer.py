@@ -1,0 +1,146 @@
+"""GStreamer through PyGObject: what cameras and sinks share of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import BackendError
+
+Platform = Literal["jetson", "generic"]
+
+END_OF_STREAM = "end of stream"
+MAX_REASON = 200
+
+INSTALL = (
+    "install it with `apt-get install python3-gi gir1.2-gst-plugins-base-1.0 gstreamer1.0-plugins-base "
+    "gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav` and "
+    "make the environment with `python3 -m venv --system-site-packages`"
+)
+
+
+@dataclass(frozen=True)
+class Description:
+    """A piece of a pipeline as `gst-launch-1.0` writes it, with the properties that come from outside.
+
+    Paths, hosts and addresses are set on the elements by name and never become part of the text, so that no
+    quote or exclamation mark in them changes the pipeline.
+    """
+
+    launch: str
+    properties: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@lru_cache(maxsize=1)
+def gst() -> ModuleType:
+    """Returns the initialised module Gst; BackendError that names the packages where it is missing."""
+    try:
+        gi = import_module("gi")
+        for name in ("Gst", "GstApp", "GstVideo"):
+            gi.require_version(name, "1.0")
+        module = import_module("gi.repository.Gst")
+        # Without GstApp the methods of appsrc and appsink are unknown.
+        import_module("gi.repository.GstApp")
+    except (ImportError, ValueError) as error:
+        raise BackendError(f"GStreamer's Python binding is missing ({error}); {INSTALL}") from error
+    module.init(None)
+    return module
+
+
+@lru_cache(maxsize=1)
+def gst_video() -> ModuleType:
+    """Returns the module GstVideo."""
+    gst()
+    module: ModuleType = import_module("gi.repository.GstVideo")
+    return module
+
+
+def find_platform(root: Path = Path("/")) -> Platform:
+    """Returns "jetson" where NVIDIA's release file lies under `root`, else "generic"."""
+    return "jetson" if (root / "etc/nv_tegra_release").is_file() else "generic"
+
+
+def build_pipeline(description: Description) -> Any:
+    """Returns the Gst.Pipeline, not started; BackendError for a missing element or a wrong property."""
+    Gst = gst()
+    glib = import_module("gi.repository.GLib")
+    try:
+        pipeline = Gst.parse_launch(description.launch)
+    except glib.GError as error:
+        is_missing = error.code == int(Gst.ParseError.NO_SUCH_ELEMENT)
+        raise BackendError(f"GStreamer: {error.message}{f'; {INSTALL}' if is_missing else ''}") from error
+    if not isinstance(pipeline, Gst.Pipeline):
+        # A launch text of one element gives that element alone.
+        element, pipeline = pipeline, Gst.Pipeline()
+        pipeline.add(element)
+    for name, properties in description.properties.items():
+        for key, value in properties.items():
+            pipeline.get_by_name(name).set_property(key, value)
+    return pipeline
+
+
+def start_pipeline(pipeline: Any, base_time_ns: int) -> None:
+    """Sets the pipeline playing; its running time 0 is `base_time_ns` on the clock of time.monotonic_ns."""
+    Gst = gst()
+    pipeline.use_clock(Gst.SystemClock.obtain())
+    pipeline.set_start_time(Gst.CLOCK_TIME_NONE)
+    pipeline.set_base_time(base_time_ns)
+    if pipeline.set_state(Gst.State.PLAYING) == Gst.StateChangeReturn.FAILURE:
+        reason = stop_reason(pipeline) or "it did not start"
+        stop_pipeline(pipeline)
+        raise BackendError(f"GStreamer: {reason}")
+
+
+def stop_pipeline(pipeline: Any) -> None:
+    """Stops the pipeline and frees its devices and files."""
+    Gst = gst()
+    pipeline.set_state(Gst.State.NULL)
+    pipeline.get_state(Gst.SECOND)
+
+
+def stop_reason(pipeline: Any, timeout_ns: int = 0) -> str | None:
+    """Returns why the pipeline has stopped ("end of stream" or its error's text), or None while it runs."""
+    Gst = gst()
+    wanted = Gst.MessageType.ERROR | Gst.MessageType.EOS
+    message = pipeline.get_bus().timed_pop_filtered(timeout_ns, wanted)
+    if message is None:
+        return None
+    if message.type == Gst.MessageType.EOS:
+        return END_OF_STREAM
+    return error_text(message)
+
+
+def error_text(message: Any) -> str:
+    """Returns an error message of the bus as one line, with the element's last remark where it has one."""
+    error, debug = message.parse_error()
+    text = str(error.message).rstrip(".")
+    with suppress(AttributeError, IndexError):
+        remark = debug.strip().splitlines()[-1].strip()
+        if remark and "gst_" not in remark:
+            text = f"{text} ({remark.rstrip('.')})"
+    text = " ".join(text.split())
+    # A missing decoder's text holds the whole header of the stream.
+    return text if len(text) <= MAX_REASON else f"{text[:MAX_REASON]}..."
+
+
+def packed(planes: Sequence[NDArray[Any]]) -> bytes:
+    """Returns a picture's planes in GStreamer's default layout: rows padded to a multiple of 4 bytes.
+
+    Of several planes the first, luma, gets an even number of rows, as NV12's.
+    """
+    parts = []
+    for index, plane in enumerate(planes):
+        rows = plane.reshape(plane.shape[0], -1).view(np.uint8)
+        odd_rows = rows.shape[0] % 2 if index == 0 and len(planes) > 1 else 0
+        padding = ((0, odd_rows), (0, -rows.shape[1] % 4))
+        parts.append((np.pad(rows, padding) if any(map(any, padding)) else rows).tobytes())
+    return b"".join(parts)

@@ -1,0 +1,33 @@
+"""Limited and full range luma."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from irvis_runtime.cameras.luma_range import to_full_range, to_limited_range
+
+ALL = np.arange(256, dtype=np.uint8).reshape(16, 16)
+
+
+def test_black_and_white_lie_where_the_standard_says() -> None:
+    """ITU-R BT.601-7: black 16, white 235."""
+    assert to_full_range(np.array([[16, 235]], np.uint8)).tolist() == [[0, 255]]
+    assert to_limited_range(np.array([[0, 255]], np.uint8)).tolist() == [[16, 235]]
+
+
+def test_what_lies_outside_is_clamped() -> None:
+    assert to_full_range(np.array([[0, 15, 236, 255]], np.uint8)).tolist() == [[0, 0, 255, 255]]
+
+
+def test_every_limited_level_comes_back() -> None:
+    limited_hw = np.arange(16, 236, dtype=np.uint8).reshape(1, -1)
+    assert np.array_equal(to_limited_range(to_full_range(limited_hw)), limited_hw)
+
+
+def test_every_full_level_comes_back_within_one() -> None:
+    back_hw = to_full_range(to_limited_range(ALL))
+    assert np.abs(back_hw.astype(int) - ALL.astype(int)).max() <= 1
+
+
+def test_a_view_with_gaps_is_taken() -> None:
+    assert np.array_equal(to_full_range(ALL[:, ::2]), to_full_range(ALL)[:, ::2])

@@ -1,0 +1,107 @@
+"""Pairing by time, without GStreamer: properties over random clocks, and the holds of a silent camera."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from irvis_runtime.cameras.pairing import KEPT_FRAMES, Pairing
+
+MS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Tick:
+    time_ns: int
+
+
+def paired(times_ms: list[float], max_skew_ms: float = 20.0, hold_ms: float = 100.0) -> Pairing[Tick]:
+    pairing: Pairing[Tick] = Pairing(max_skew_ms, hold_ms)
+    for time_ms in times_ms:
+        pairing.add(Tick(round(time_ms * MS)))
+    return pairing
+
+
+def test_no_infrared_frame_gives_no_partner() -> None:
+    assert paired([]).choose(0) is None
+    assert paired([]).newest() is None
+
+
+def test_the_nearest_frame_is_chosen_and_the_skew_has_a_sign() -> None:
+    choice = paired([0, 33, 66, 99]).choose(70 * MS)
+    assert choice is not None
+    assert choice.frame == Tick(66 * MS)
+    assert choice.skew_ms == -4.0
+    assert not choice.is_held
+
+
+@pytest.mark.parametrize(
+    ("visible_ms", "is_pair", "is_held"),
+    [(120, True, False), (121, True, True), (200, True, True), (201, False, False), (80, True, False)],
+)
+def test_beyond_the_skew_the_last_frame_is_held_and_then_given_up(
+    visible_ms: int, is_pair: bool, is_held: bool
+) -> None:
+    choice = paired([100]).choose(visible_ms * MS)
+    assert (choice is not None) == is_pair
+    assert (choice is not None and choice.is_held) == is_held
+
+
+def test_a_frame_from_the_far_future_is_no_partner() -> None:
+    assert paired([100]).choose(79 * MS) is None
+
+
+def test_frames_that_were_never_chosen_are_counted_when_they_leave() -> None:
+    pairing = paired(list(range(KEPT_FRAMES)))
+    assert pairing.choose(0) is not None
+    for time_ms in range(KEPT_FRAMES, KEPT_FRAMES + 3):
+        pairing.add(Tick(time_ms * MS))
+    assert pairing.unused == 2
+
+
+def test_a_clock_that_goes_back_starts_anew() -> None:
+    pairing = paired([100, 133, 50])
+    choice = pairing.choose(130 * MS)
+    assert choice is not None
+    assert choice.frame == Tick(50 * MS)
+    assert pairing.unused == 2
+
+
+def test_the_newest_frame_is_the_last_added() -> None:
+    assert paired([1, 2, 3]).newest() == Tick(3 * MS)
+
+
+times = st.lists(st.integers(0, 2000), min_size=1, max_size=30, unique=True).map(sorted)
+
+
+@given(times, st.integers(0, 2000), st.integers(0, 300), st.integers(0, 1500))
+def test_a_choice_is_the_nearest_kept_frame_within_the_limits(
+    infrared_ms: list[int], visible_ms: int, max_skew_ms: int, hold_ms: int
+) -> None:
+    choice = paired([float(t) for t in infrared_ms], max_skew_ms, hold_ms).choose(visible_ms * MS)
+    skews = [t - visible_ms for t in infrared_ms[-KEPT_FRAMES:]]
+    least = min(abs(skew) for skew in skews)
+    if choice is None:
+        assert least > max_skew_ms
+        assert least > hold_ms or least in skews
+        return
+    assert abs(choice.skew_ms) == least
+    assert choice.is_held == (least > max_skew_ms)
+    assert not choice.is_held or -hold_ms <= choice.skew_ms <= 0
+
+
+@given(times, st.lists(st.integers(0, 2000), max_size=10))
+def test_every_frame_is_kept_chosen_or_counted(infrared_ms: list[int], visible_ms: list[int]) -> None:
+    pairing = paired([])
+    chosen: set[int] = set()
+    for time_ms in infrared_ms:
+        pairing.add(Tick(time_ms * MS))
+        for moment in visible_ms:
+            choice = pairing.choose(moment * MS)
+            if choice is not None:
+                chosen.add(choice.frame.time_ns)
+    gone = [t * MS for t in infrared_ms[:-KEPT_FRAMES]]
+    assert pairing.unused == sum(time_ns not in chosen for time_ns in gone)

@@ -1,0 +1,96 @@
+"""Infrared onto visible: identity, shifts, stretching, what lies outside, OpenCV's own warp."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from irvis_runtime.cameras.registration import Registration, source_pixels, stretch
+
+IDENTITY = np.eye(3).tolist()
+
+
+def picture(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
+    noise = np.random.default_rng(seed).integers(0, 256, (height, width)).astype(np.uint8)
+    return np.asarray(cv2.GaussianBlur(noise, (0, 0), 2.0), np.uint8)
+
+
+def test_identity_of_equal_sizes_copies_nothing() -> None:
+    infrared_hw = picture(20, 30)
+    assert Registration(IDENTITY).warp(infrared_hw, (20, 30)) is infrared_hw
+    assert Registration(None).warp(infrared_hw, (20, 30)) is infrared_hw
+
+
+def test_a_shift_moves_infrared_pixels_to_visible_ones() -> None:
+    infrared_hw = picture(20, 30)
+    warped_hw = Registration([[1, 0, 4], [0, 1, -3], [0, 0, 1]]).warp(infrared_hw, (20, 30))
+    assert np.array_equal(warped_hw[:17, 4:], infrared_hw[3:, :26])
+
+
+def test_outside_of_its_view_the_infrared_gives_way_to_the_visible() -> None:
+    infrared_hw, visible_hw = picture(20, 30), picture(20, 30, seed=1)
+    registration = Registration([[1, 0, 4], [0, 1, 0], [0, 0, 1]])
+    filled_hw = registration.fill(registration.warp(infrared_hw, (20, 30)), visible_hw)
+    assert np.array_equal(filled_hw[:, :4], visible_hw[:, :4])
+    assert np.array_equal(filled_hw[:, 4:], infrared_hw[:, :26])
+
+
+def test_stretching_covers_the_whole_visible_picture() -> None:
+    infrared_hw, visible_hw = picture(12, 16), np.zeros((48, 64), np.uint8)
+    registration = Registration(None)
+    warped_hw = registration.warp(infrared_hw, (48, 64))
+    assert registration.fill(warped_hw, visible_hw) is warped_hw
+    expected_hw = cv2.resize(infrared_hw, (64, 48), interpolation=cv2.INTER_LINEAR)
+    assert np.abs(warped_hw.astype(int) - expected_hw.astype(int)).max() <= 2
+
+
+def test_the_maps_follow_a_change_of_size() -> None:
+    registration = Registration(None)
+    for size_hw in ((24, 32), (48, 64), (24, 32)):
+        assert registration.warp(picture(12, 16), size_hw).shape == size_hw
+
+
+@settings(max_examples=25)
+@given(st.floats(0.7, 1.5), st.floats(-0.1, 0.1), st.floats(-6, 6), st.floats(-6, 6), st.floats(-1e-3, 1e-3))
+def test_the_warp_is_opencvs_within_two_grey_levels(
+    scale: float, turn: float, x: float, y: float, tilt: float
+) -> None:
+    cosine, sine = scale * np.cos(turn), scale * np.sin(turn)
+    homography = [[float(cosine), float(-sine), x], [float(sine), float(cosine), y], [tilt, -tilt, 1.0]]
+    infrared_hw, size_hw = picture(40, 50), (44, 60)
+    registration = Registration(homography)
+    warped_hw = registration.warp(infrared_hw, size_hw)
+    inside_hw = registration.fill(np.full(size_hw, 1, np.uint8), np.zeros(size_hw, np.uint8)) == 1
+    expected_hw = cv2.warpPerspective(
+        infrared_hw, np.array(homography), size_hw[::-1], borderMode=cv2.BORDER_REPLICATE
+    )
+    difference_hw = np.abs(warped_hw.astype(int) - expected_hw.astype(int))
+    assert inside_hw.any()
+    # Border pixels within half a pixel of the edge are clamped here and blended there.
+    core_hw = cv2.erode(inside_hw.astype(np.uint8), np.ones((5, 5), np.uint8)) == 1
+    assert difference_hw[core_hw].max(initial=0) <= 2
+
+
+def test_the_sign_of_a_homography_does_not_matter() -> None:
+    homography = np.array([[1.1, 0.02, 3], [-0.01, 0.9, 2], [1e-4, 2e-4, 1]])
+    plus, minus = Registration(homography.tolist()), Registration((-homography).tolist())
+    assert np.array_equal(plus.warp(picture(20, 30), (24, 32)), minus.warp(picture(20, 30), (24, 32)))
+
+
+def test_pixels_behind_the_camera_are_nan() -> None:
+    tilted = np.array([[1.0, 0, 0], [0, 1, 0], [0.1, 0, 1]])
+    x_hw, _ = source_pixels(tilted, (20, 20), (4, 60))
+    assert np.isfinite(x_hw[:, 0]).all()
+    assert np.isnan(x_hw[:, -1]).all()
+
+
+@pytest.mark.parametrize("sizes", [((12, 16), (24, 32)), ((480, 640), (121, 161))])
+def test_stretch_maps_corners_to_corners(sizes: tuple[tuple[int, int], tuple[int, int]]) -> None:
+    (ir_rows, ir_columns), (rows, columns) = sizes
+    corner = stretch(*sizes) @ [ir_columns - 0.5, ir_rows - 0.5, 1]
+    assert corner == pytest.approx([columns - 0.5, rows - 0.5, 1])
+    assert stretch(*sizes) @ [-0.5, -0.5, 1] == pytest.approx([-0.5, -0.5, 1])

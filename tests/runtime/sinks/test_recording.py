@@ -1,0 +1,107 @@
+"""A recording's names: nothing half-written under the final one, nothing destroyed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from irvis_runtime.errors import BackendError, ContractError
+from irvis_runtime.sinks.recording import Recording, free_name
+
+
+def recording(path: Path, overwrite: bool = False) -> tuple[Recording, list[str]]:
+    lines: list[str] = []
+    return Recording(path, overwrite, lines.append), lines
+
+
+def test_the_final_name_appears_when_the_recording_is_closed(tmp_path: Path) -> None:
+    film, _ = recording(tmp_path / "film.mkv")
+    part = film.open()
+    part.write_bytes(b"pictures")
+    assert [path.name for path in tmp_path.iterdir()] == ["film.mkv.part"]
+    assert film.close() == tmp_path / "film.mkv"
+    assert (tmp_path / "film.mkv").read_bytes() == b"pictures"
+    assert not part.exists()
+
+
+def test_an_existing_recording_is_refused_unless_it_may_be_replaced(tmp_path: Path) -> None:
+    (tmp_path / "film.mkv").write_bytes(b"old")
+    with pytest.raises(ContractError, match="overwrite = true"):
+        recording(tmp_path / "film.mkv")[0].check()
+    film, _ = recording(tmp_path / "film.mkv", overwrite=True)
+    film.check()
+    film.open().write_bytes(b"new")
+    assert (tmp_path / "film.mkv").read_bytes() == b"old"
+    film.close()
+    assert (tmp_path / "film.mkv").read_bytes() == b"new"
+
+
+def test_one_that_appears_during_the_recording_is_not_replaced(tmp_path: Path) -> None:
+    film, _ = recording(tmp_path / "film.mkv")
+    film.open().write_bytes(b"mine")
+    (tmp_path / "film.mkv").write_bytes(b"theirs")
+    assert film.close().name == "film-1.mkv"
+    assert (tmp_path / "film.mkv").read_bytes() == b"theirs"
+
+
+def test_what_a_killed_run_left_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "film.mkv.part").write_bytes(b"rescued")
+    (tmp_path / "film-1.mkv").write_bytes(b"older")
+    film, lines = recording(tmp_path / "film.mkv")
+    film.open()
+    assert (tmp_path / "film-2.mkv").read_bytes() == b"rescued"
+    assert "film-2.mkv" in lines[0]
+
+
+def test_an_empty_rest_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "film.mkv.part").touch()
+    film, lines = recording(tmp_path / "film.mkv")
+    film.open()
+    assert not lines
+    assert [path.name for path in tmp_path.iterdir()] == ["film.mkv.part"]
+
+
+def test_further_pieces_of_one_run_get_numbers(tmp_path: Path) -> None:
+    film, _ = recording(tmp_path / "film.mkv", overwrite=True)
+    names = []
+    for content in (b"a", b"b", b"c"):
+        film.open().write_bytes(content)
+        names.append(film.close().name)
+    assert names == ["film.mkv", "film-1.mkv", "film-2.mkv"]
+
+
+def test_a_recording_that_another_process_writes_is_left_alone(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from irvis_runtime.sinks.recording import Recording;"
+        "Recording(Path(sys.argv[1]), False, print).open().write_bytes(b'theirs');"
+        "print('open', flush=True); sys.stdin.read()"
+    )
+    path = tmp_path / "film.mkv"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "open\n"
+        with pytest.raises(BackendError, match="is being written by another process"):
+            recording(path)[0].open()
+        assert (tmp_path / "film.mkv.part").read_bytes() == b"theirs"
+        other.communicate("")
+
+
+@pytest.mark.parametrize(("name", "text"), [("film.mp4", "ends in .mkv"), ("", "ends in .mkv")])
+def test_a_name_that_is_no_mkv_is_refused(tmp_path: Path, name: str, text: str) -> None:
+    with pytest.raises(ContractError, match=text):
+        recording(tmp_path / name)[0].check()
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ContractError, match="cannot make its folder"):
+        recording(tmp_path / "file" / "film.mkv")[0].check()
+
+
+def test_a_free_name_is_numbered_from_one(tmp_path: Path) -> None:
+    assert free_name(tmp_path / "a.mkv").name == "a-1.mkv"

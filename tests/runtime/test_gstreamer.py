@@ -1,0 +1,76 @@
+"""What cameras and sinks share of GStreamer."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from irvis_runtime.errors import BackendError
+from irvis_runtime.gstreamer import (
+    MAX_REASON,
+    Description,
+    build_pipeline,
+    gst,
+    packed,
+    start_pipeline,
+    stop_pipeline,
+    stop_reason,
+)
+
+
+@pytest.fixture
+def needs_gstreamer() -> None:
+    """Skips the test where GStreamer or its Python binding is absent."""
+    try:
+        gst()
+    except BackendError as error:
+        pytest.skip(f"GStreamer is not here: {error}")
+
+
+def test_a_missing_binding_names_the_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gi", None)
+    with pytest.raises(BackendError, match="apt-get install python3-gi") as caught:
+        gst.__wrapped__()
+    assert "\n" not in str(caught.value)
+
+
+def test_rows_are_padded_to_four_bytes_and_luma_to_even_rows() -> None:
+    luma_hw, chroma = np.full((3, 5), 1, np.uint8), np.full((2, 6), 2, np.uint8)
+    expected = bytes([1, 1, 1, 1, 1, 0, 0, 0] * 3 + [0] * 8 + [2, 2, 2, 2, 2, 2, 0, 0] * 2)
+    assert packed([luma_hw, chroma]) == expected
+    assert packed([luma_hw]) == expected[:24]
+    assert packed([np.full((1, 3), 0x0201, "<u2")]) == bytes([1, 2, 1, 2, 1, 2, 0, 0])
+
+
+@pytest.mark.usefixtures("needs_gstreamer")
+def test_a_missing_element_names_itself_and_the_packages() -> None:
+    with pytest.raises(BackendError, match=r'no element "nosuch".*apt-get'):
+        build_pipeline(Description("nosuch ! fakesink"))
+
+
+@pytest.mark.usefixtures("needs_gstreamer")
+def test_elements_that_do_not_fit_are_one_line() -> None:
+    with pytest.raises(BackendError, match="could not link") as caught:
+        build_pipeline(Description("audiotestsrc ! videoconvert ! fakesink"))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("needs_gstreamer")
+def test_a_single_element_is_a_pipeline_too() -> None:
+    pipeline = build_pipeline(Description("fakesrc name=only num-buffers=1"))
+    assert pipeline.get_by_name("only") is not None
+
+
+@pytest.mark.usefixtures("needs_gstreamer")
+def test_why_a_pipeline_stopped_is_one_short_line() -> None:
+    pipeline = build_pipeline(Description("videotestsrc ! identity error-after=2 ! fakesink"))
+    start_pipeline(pipeline, time.monotonic_ns())
+    reason = stop_reason(pipeline, 5 * gst().SECOND)
+    stop_pipeline(pipeline)
+    assert reason is not None
+    assert "\n" not in reason
+    assert 0 < len(reason) <= MAX_REASON + 3
+    assert reason != "end of stream"
