@@ -1,0 +1,267 @@
+#!/bin/bash
+# Installs irvis on a Jetson Orin that runs JetPack 6.2 or 7.2. README.md beside this file tells what it does.
+set -euo pipefail
+export LC_ALL=C
+umask 022
+
+readonly RIG=/etc/irvis/rig.toml
+# The one that apt's packages are for, whatever else is in PATH.
+readonly PYTHON=/usr/bin/python3
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root="" prefix=/opt/irvis wheel="" rig="" model=""
+is_dry=false with_service=true is_starting=false is_uninstalling=false
+jetpack="" python_version="" version="" release="" missing=()
+changes=0 is_restart_needed=false is_model_new=false model_to_prove=""
+# Removed at the end of a run that failed.
+unfinished=()
+
+# shellcheck source=checks.sh
+source "$here/checks.sh"
+# shellcheck source=service.sh
+source "$here/service.sh"
+
+usage() {
+    cat <<'END'
+usage: sudo ./install.sh [options]
+
+  --wheel PATH     the irvis_runtime-*.whl to install; else the only one in ., in ./dist or beside this script
+  --rig PATH       your rig file, copied to /etc/irvis/rig.toml; else an example that needs no camera
+  --model DIR      a model directory, copied to PREFIX/models; else the model inside the wheel is used
+  --prefix DIR     where irvis is installed (/opt/irvis)
+  --no-service     do not install the service irvis-live
+  --start          start the service at the end; else it starts with the next boot
+  --uninstall      remove irvis and its service; the rig file, recordings and apt packages stay
+  --root DIR       install into the system below DIR, entered by chroot, as when an image is made
+  --dry-run        say what would be done and do nothing
+  -h, --help       this text
+END
+}
+
+say() { printf '%s\n' "$*"; }
+
+die() {
+    printf 'install.sh: error: %s\n' "$*" >&2
+    exit 2
+}
+
+clean_up() { ((${#unfinished[@]} == 0)) || rm -rf -- "${unfinished[@]}"; }
+trap clean_up EXIT
+
+# Runs a command inside the target system; its paths are those of that system.
+in_root() { if [[ -n $root ]]; then chroot "$root" "$@"; else "$@"; fi; }
+
+# change TEXT COMMAND...: one change of the system, told before it is made; a dry run only tells.
+change() {
+    local text=$1
+    shift
+    changes=$((changes + 1))
+    if $is_dry; then
+        say "    would $text"
+        return
+    fi
+    say "    $text"
+    "$@" || die "could not $text; the lines above say why; correct that and run install.sh again"
+}
+
+parse_arguments() {
+    while (($#)); do
+        case $1 in
+            --wheel | --rig | --model | --prefix | --root)
+                [[ -n ${2:-} ]] || die "expected a value behind $1; see --help"
+                printf -v "${1#--}" '%s' "$2"
+                shift
+                ;;
+            --dry-run) is_dry=true ;;
+            --no-service) with_service=false ;;
+            --start) is_starting=true ;;
+            --uninstall) is_uninstalling=true ;;
+            -h | --help) usage && exit 0 ;;
+            *) die "unknown option '$1'; see --help" ;;
+        esac
+        shift
+    done
+}
+
+check_arguments() {
+    [[ -z $root || -d $root ]] || die "--root: expected a directory, $root is none; name another"
+    [[ -z $root ]] || root=$(cd "$root" && pwd)
+    [[ $root != / ]] || root=""
+    # The prefix is written into the unit, and --uninstall removes what is in it.
+    [[ $prefix =~ ^(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+$ ]] ||
+        die "--prefix: expected an absolute path of letters, digits and . _ -, got '$prefix'; choose such a one"
+    [[ ! $prefix =~ ^/(home|root|run|tmp)(/|$) ]] ||
+        die "--prefix: $prefix is hidden from the service or lost at a reboot; choose one such as /opt/irvis"
+    ! $is_starting || { $with_service && is_systemd_running; } ||
+        die "--start: expected a service and a running systemd; leave out --no-service, --root and --start"
+    if ! $is_dry || [[ -n $root ]]; then
+        (($(id -u) == 0)) || die "expected root, got user $(id -un); run it with sudo"
+    fi
+}
+
+install_packages() {
+    say "Packages"
+    find_missing_packages
+    if ((${#missing[@]} == 0)); then
+        say "    unchanged, all are installed"
+        return
+    fi
+    # A board that has just started is often busy with its own updates.
+    local apt=(in_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300)
+    change "refresh the lists of apt" "${apt[@]}" update
+    change "install ${missing[*]}" "${apt[@]}" install -y --no-install-recommends "${missing[@]}"
+}
+
+# Each wheel becomes an environment of its own; PREFIX/venv is a link to the one in use.
+make_release() {
+    local folder=$1 name
+    name=$(basename "$wheel")
+    rm -rf "$root$folder" || return
+    unfinished+=("$root$folder")
+    in_root "$PYTHON" -m venv --system-site-packages "$folder" || return
+    install -m 0644 "$wheel" "$root$folder/$name" || return
+    # The dependencies are apt's packages: nothing is fetched. -I: not what lies in the current folder.
+    in_root "$folder/bin/python" -I -m pip install --quiet --no-deps --no-index --disable-pip-version-check \
+        "$folder/$name"
+}
+
+# The environment, the rig file and the model, before anything is switched to them.
+prove_release() {
+    local folder=$1 told
+    told=$(in_root "$folder/bin/irvis" --version) || return
+    if [[ $told != "irvis $version" ]]; then
+        say "    expected irvis $version, it calls itself '$told'"
+        return 1
+    fi
+    in_root "$folder/bin/python" -I - "$RIG" ${model_to_prove:+"$model_to_prove"} <"$here/prove.py" || return
+    # An image that is being made has no GPU.
+    [[ -n $root ]] || examine "$folder"
+}
+
+# `irvis doctor` fuses a picture, and as the service's user it needs that user's rights to the GPU.
+examine() {
+    local as=()
+    ! $with_service || as=(runuser -u "$SERVICE_USER" -- env HOME=/nonexistent)
+    (cd / && "${as[@]}" "$1/bin/irvis" doctor) | sed 's/^./    &/'
+}
+
+switch_release() {
+    local link=$root$prefix/venv previous folder
+    previous=$(basename "$(readlink "$link" || true)")
+    ln -sfn "releases/$release" "$link.new" || return
+    mv -T "$link.new" "$link" || return
+    # The one before is kept for the service that still runs from it, and as a way back.
+    for folder in "$root$prefix"/releases/*; do
+        [[ ${folder##*/} == "$release" || ${folder##*/} == "$previous" ]] || rm -rf "$folder"
+    done
+}
+
+install_environment() {
+    local folder=$prefix/releases/$release
+    say "Environment"
+    if [[ -e $root$folder/.complete ]]; then
+        say "    unchanged, $folder holds this wheel"
+    else
+        change "make the environment $folder with the wheel in it" make_release "$folder"
+    fi
+    install_model
+    install_rig
+    if ! $is_dry; then
+        say "Proof"
+        prove_release "$folder" ||
+            die "the new installation does not work, the lines above say why; $prefix/venv is left as it was"
+        [[ -e $root$folder/.complete ]] || touch "$root$folder/.complete"
+        unfinished=()
+        ! $is_model_new || switch_model || die "could not rename the model to $prefix/models; run install.sh again"
+    fi
+    [[ $(readlink "$root$prefix/venv") != "releases/$release" ]] || return 0
+    is_restart_needed=true
+    change "switch $prefix/venv to $folder" switch_release
+}
+
+install_model() {
+    local target
+    [[ -n $model ]] || return 0
+    target=$prefix/models/${model##*/}
+    say "Model"
+    if diff -rq "$model" "$root$target" >/dev/null 2>&1; then
+        model_to_prove=$target
+        say "    unchanged, $target"
+    else
+        model_to_prove=$target.new
+        is_model_new=true is_restart_needed=true
+        change "copy $model to $target" copy_model "$root$target.new"
+    fi
+    if [[ -e $root$RIG ]] && ! grep -q "^model = \"$target\"" "$root$RIG"; then
+        say "    note: $RIG does not name it; to use it write  model = \"$target\"  below [fusion]"
+    fi
+}
+
+copy_model() {
+    unfinished+=("$1")
+    mkdir -p "${1%/*}" && rm -rf "$1" && cp -R "$model" "$1" && chmod -R a+rX,go-w "$1"
+}
+
+# The proven model takes its name.
+switch_model() {
+    local target=$root$prefix/models/${model##*/}
+    rm -rf "$target.old" || return
+    [[ ! -e $target ]] || mv -T "$target" "$target.old" || return
+    mv -T "$target.new" "$target" && rm -rf "$target.old"
+}
+
+write_rig() {
+    local target=$root$RIG setting="s|^# model = .*|model = \"$prefix/models/${model##*/}\"|"
+    mkdir -p "$(dirname "$target")" || return
+    unfinished+=("$target" "$target.new")
+    if [[ -n $rig ]]; then
+        cp "$rig" "$target.new" || return
+    else
+        sed "${model:+$setting}" "$here/rig.example.toml" >"$target.new" || return
+    fi
+    if $with_service; then
+        # It may hold a camera's password.
+        chmod 0640 "$target.new" && in_root chgrp "$SERVICE_USER" "$RIG.new" || return
+    fi
+    mv "$target.new" "$target"
+}
+
+install_rig() {
+    say "Rig file"
+    if [[ -e $root$RIG ]]; then
+        say "    unchanged, $RIG is yours"
+    else
+        change "write $RIG from ${rig:-the example, which needs no camera}" write_rig
+    fi
+}
+
+main() {
+    parse_arguments "$@"
+    check_arguments
+    if $is_uninstalling; then
+        uninstall
+    else
+        check_system
+        check_tensorrt
+        check_space
+        check_wheel
+        check_rig
+        check_model
+        install_packages
+        install_user
+        install_environment
+        install_service
+    fi
+    if $is_dry; then
+        say "Dry run: $changes changes would be made; nothing was done."
+    elif ((changes == 0)); then
+        say "Nothing changed."
+    else
+        say "Done, $changes changes."
+    fi
+    if ! $is_uninstalling && ! $is_dry && $with_service && ((changes > 0)); then
+        say "Next: put your cameras into $RIG, then: sudo systemctl restart ${UNIT%.service}"
+    fi
+}
+
+main "$@"

@@ -1,0 +1,76 @@
+#!/bin/bash
+# What test_real_system.py does inside the machine that real_system.sh boots. Each `run NAME COMMAND` leaves
+# NAME.out (both streams) and NAME.rc in /tmp/share, which the tests read.
+set -uo pipefail
+cd /tmp/share || exit 1
+export PATH=/tmp/share/bin:/usr/sbin:/usr/bin:/sbin:/bin
+
+run() {
+    local name=$1
+    shift
+    "$@" >"$name.out" 2>&1 </dev/null
+    echo $? >"$name.rc"
+}
+wait_until() {
+    local seconds=$1
+    shift
+    for ((try = 0; try < 4 * seconds; try++)); do
+        "$@" && return
+        sleep 0.25
+    done
+}
+is_active() { systemctl is-active --quiet irvis-live; }
+pid() { systemctl show irvis-live --property MainPID --value; }
+is_restarted() { is_active && (($(pid) != first)); }
+
+# A board of which only these are made up: its release, its TensorRT, and apt's knowledge of both.
+echo '# R36 (release), REVISION: 4.3, GCID: 1, BOARD: generic, EABI: aarch64, DATE: Wed Jan  8' >/etc/nv_tegra_release
+echo /opt/site >/usr/lib/python3/dist-packages/site-of-the-test.pth
+echo '__version__ = "10.3.0"' >/usr/lib/python3/dist-packages/tensorrt.py
+mkdir -p /etc/systemd/system/irvis-live.service.d
+printf '[Service]\nStandardError=append:/tmp/share/service.log\nWatchdogSec=20\nRestartSec=1\n' \
+    >/etc/systemd/system/irvis-live.service.d/test.conf
+
+wheel=$(echo ./irvis_runtime-*.whl)
+run install ./jetson/install.sh --wheel "$wheel" --rig rig.toml --start
+wait_until 60 is_active
+first=$(pid)
+run again ./jetson/install.sh --wheel "$wheel" --rig rig.toml --start
+wait_until 15 grep -q '"frames": [1-9]' /run/irvis/status.json
+run status cat /run/irvis/status.json
+run process cat "/proc/$first/status"
+run show systemctl show irvis-live --property User,NRestarts,StatusText
+run rights stat -c '%a %U %G' /etc/irvis/rig.toml /var/lib/irvis /run/irvis/status.json
+
+mkdir -p broken
+head -c 1000 "$wheel" >broken/irvis_runtime-9.9.9-py3-none-any.whl
+run broken ./jetson/install.sh --wheel broken/irvis_runtime-9.9.9-py3-none-any.whl
+run unharmed test "$(pid)" = "$first"
+
+packages=/usr/lib/python3/dist-packages
+mv $packages/tensorrt.py tensorrt.away
+run no_tensorrt ./jetson/install.sh --wheel "$wheel"
+mv tensorrt.away $packages/tensorrt.py
+echo 'raise ImportError("hidden by the test")' >$packages/onnxruntime.py
+run not_ready ./jetson/install.sh --wheel "$wheel"
+rm $packages/onnxruntime.py
+
+kill -STOP "$first"
+wait_until 90 is_restarted
+run watchdog systemctl show irvis-live --property NRestarts,ActiveState
+
+sed -e 's|^ExecStart=.*|ExecStart=/tmp/share/probe.py|' -e 's/^Type=.*/Type=oneshot/' -e '/^Restart=/d' -e '/^Condition/d' \
+    /etc/systemd/system/irvis-live.service >/etc/systemd/system/probe.service
+mkdir -p /etc/systemd/system/probe.service.d
+printf '[Service]\nStandardOutput=file:/tmp/share/probe.json\n' >/etc/systemd/system/probe.service.d/test.conf
+systemctl daemon-reload
+run probe systemctl start probe.service
+# README.md's way to find out whether the list of devices is to blame.
+printf '[Service]\nStandardOutput=file:/tmp/share/unlisted.json\nDevicePolicy=auto\nDeviceAllow=\nProtectClock=no\n' \
+    >/etc/systemd/system/probe.service.d/test.conf
+systemctl daemon-reload
+run unlisted systemctl start probe.service
+
+run uninstall ./jetson/install.sh --uninstall
+run gone systemctl is-active irvis-live
+run left find /opt/irvis /etc/systemd/system -name '*irvis*'
