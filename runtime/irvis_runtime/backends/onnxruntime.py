@@ -27,6 +27,7 @@ class OnnxRuntimeSession:
             ort = import_module("onnxruntime")
         except ImportError as error:
             raise BackendError(f"ONNX Runtime is missing ({error}); {INSTALL}") from error
+        ort.disable_telemetry_events()
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
         options.log_severity_level = 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -45,8 +46,13 @@ def make_sink(config: OutputConfig, report: Callable[[str], None]) -> Sink:
 
 
 def _file(uri: Uri, config: OutputConfig, report: Callable[[str], None]) -> Sink:
-    """A Matroska recording that plays up to its end even where the process was killed."""
-    recording = Recording(Path(uri.location), config.overwrite, report)
+    """A Matroska recording that plays up to its end even where the process was killed.
+
+    `{time}` in its name becomes the start's time (UTC), so that a service that starts again begins a new
+    file.
+    """
+    started = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+    recording = Recording(Path(uri.location.replace("{time}", started)), config.overwrite, report)
     recording.check()
     tail = "h264parse ! matroskamux ! filesink name=file buffer-mode=unbuffered"
     return Sink(uri.text, tail, config.bitrate_kbps, recording=recording)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -54,3 +55,11 @@ def test_a_relative_recording_starts_here(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_null_encodes_nothing() -> None:
     assert sink("null://").bitrate_kbps is None
+
+
+def test_time_in_a_recordings_name_is_when_it_began(tmp_path: Path) -> None:
+    config = OutputConfig(f"file://{tmp_path}/flight-{{time}}.mkv")
+    recording = make_sink(config, lambda text: None).recording
+    assert recording is not None
+    began = datetime.strptime(recording.path.name, "flight-%Y%m%dT%H%M%SZ.mkv").replace(tzinfo=timezone.utc)
+    assert abs((datetime.now(timezone.utc) - began).total_seconds()) < 60
