@@ -8,7 +8,8 @@ if sys.version_info < (3, 10):
     sys.exit(f"irvis needs Python 3.10 or newer, {sys.executable} is {sys.version.split()[0]}; try make PYTHON=python3.11")
 CHECK
 
-if [ ! -x "$VENV/bin/python" ]; then
+# Where Debian's python3-venv is missing, venv leaves an environment without pip behind.
+if ! "$VENV/bin/python" -m pip --version >/dev/null 2>&1; then
   "$PYTHON" -m venv "$VENV" || {
     echo "cannot make a virtual environment with $PYTHON; on Debian: apt-get install python3-venv" >&2
     exit 1
@@ -25,7 +26,7 @@ if ! "$VENV/bin/python" -c 'import gi' 2>/dev/null; then
   site=$("$VENV/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
   suffix=$("$VENV/bin/python" -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
   if [ -e "/usr/lib/python3/dist-packages/gi/_gi$suffix" ]; then
-    ln -s /usr/lib/python3/dist-packages/gi "$site/gi"
+    ln -sfn /usr/lib/python3/dist-packages/gi "$site/gi"
   else
     echo "note: Debian's PyGObject is missing or built for another Python, so live video is left out; try make PYTHON=/usr/bin/python3"
   fi

@@ -1,4 +1,4 @@
-"""`irvis export`: student.safetensors -> model.onnx, or a teacher -> its own ONNX for labels and comparison."""
+"""`irvis export`: student.safetensors -> model.onnx, or a teacher -> an ONNX of its own, for labels."""
 
 from __future__ import annotations
 
@@ -11,18 +11,21 @@ from irvis_runtime.atomic import replacing
 from irvis_runtime.cli import Parser
 from irvis_runtime.contract import (
     INPUT_PORTS,
+    MANIFEST_NAME,
     OUTPUT_PORTS,
+    PRECISIONS,
     ModelFile,
     load_manifest,
     save_manifest,
     sha256_of,
 )
-from irvis_runtime.errors import ContractError
+from irvis_runtime.errors import BackendError, ContractError
 from irvis_runtime.onnx_file import check_onnx
+from irvis_train.student import Student
 from irvis_train.student_files import load_student
 from irvis_train.teacher import load_teacher
 
-from .check import MAX_DIFFERENCE_LSB, Parity, compare
+from .check import MAX_DIFFERENCE_LSB, MAX_TEACHER_DIFFERENCE, Parity, compare, compare_teacher
 from .to_onnx import OPSET, export_student, export_teacher
 
 MODEL_NAME = "model.onnx"
@@ -36,15 +39,18 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("-o", "--output", type=Path, help="the teacher's .onnx file to write")
     arguments = parser.parse_args(argv)
     if arguments.teacher is not None:
-        if arguments.output is None or arguments.output.suffix != ".onnx" or arguments.model_dir is not None:
-            raise ContractError("--teacher: expected `irvis export --teacher CHECKPOINT -o TEACHER.onnx` and nothing else")
-        export_teacher(load_teacher(arguments.teacher), arguments.output)
+        if arguments.output is None or arguments.model_dir is not None:
+            raise ContractError(
+                "--teacher: expected `irvis export --teacher CHECKPOINT -o TEACHER.onnx` and nothing else"
+            )
+        export_teacher_file(arguments.teacher, arguments.output)
         sys.stdout.write(f"{arguments.output}\n")
         return 0
     if arguments.model_dir is None or arguments.output is not None:
-        raise ContractError("expected `irvis export MODEL_DIR`, or `irvis export --teacher CHECKPOINT -o TEACHER.onnx`")
-    parities = export_model_dir(arguments.model_dir)
-    for parity in parities:
+        raise ContractError(
+            "expected `irvis export MODEL_DIR`, or `irvis export --teacher CHECKPOINT -o TEACHER.onnx`"
+        )
+    for parity in export_model_dir(arguments.model_dir):
         sys.stdout.write(
             f"{parity.width}x{parity.height}: differs by at most {parity.max_lsb} LSB from torch, "
             f"at {100 * parity.differing_share:.2f} % of the pixels\n"
@@ -52,31 +58,58 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def export_model_dir(model_dir: Path) -> list[Parity]:
-    """Writes model.onnx and enters it into the manifest if it agrees with torch; returns the parity at every size.
+def export_teacher_file(checkpoint: Path, output: Path) -> None:
+    """Writes a published teacher as ONNX if it agrees with torch; a model directory teaches as it is."""
+    if output.suffix != ".onnx":
+        raise ContractError(f"{output}: expected a name that ends in .onnx; name another output")
+    if (checkpoint / MANIFEST_NAME).exists():
+        raise ContractError(
+            f"{checkpoint}: expected a published checkpoint, got a model directory; "
+            "give it to `--teacher` of `irvis quantize` and `irvis bench` as it is"
+        )
+    teacher = load_teacher(checkpoint)
+    with replacing(output) as temporary:
+        export_teacher(teacher, temporary)
+        difference = compare_teacher(teacher, temporary)
+        if difference > MAX_TEACHER_DIFFERENCE:
+            raise BackendError(
+                f"{output}: differs from torch by {difference:.2g}, expected at most "
+                f"{MAX_TEACHER_DIFFERENCE}; nothing was written; use the versions in constraints.txt"
+            )
 
-    Where it does not agree, nothing of the model directory changes. Files of other precisions, made from an older
-    model.onnx, leave the manifest: they no longer belong to these weights.
+
+def export_model_dir(model_dir: Path) -> list[Parity]:
+    """Writes model.onnx, enters it into the manifest and returns the parity with torch at every size.
+
+    Where it does not agree with torch, nothing of the model directory changes. Files of other precisions,
+    made from an older model.onnx, leave the manifest: they no longer belong to these weights.
     """
     manifest = load_manifest(model_dir)
     student = load_student(model_dir)
+    _check_finite(student, model_dir)
     path = model_dir / MODEL_NAME
     with replacing(path) as temporary:
         export_student(student, temporary)
         check_onnx(temporary, INPUT_PORTS, OUTPUT_PORTS, OPSET)
         parities = compare(student, temporary)
-        if max(parity.max_lsb for parity in parities) > MAX_DIFFERENCE_LSB:
-            raise ContractError(
-                f"{path}: differs from torch by {max(p.max_lsb for p in parities)} LSB, expected at most "
-                f"{MAX_DIFFERENCE_LSB}; nothing was written; report this with the versions of torch and onnx"
+        worst_lsb = max(parity.max_lsb for parity in parities)
+        if worst_lsb > MAX_DIFFERENCE_LSB:
+            raise BackendError(
+                f"{path}: differs from torch by {worst_lsb} LSB, expected at most {MAX_DIFFERENCE_LSB}; "
+                "nothing was written; use the versions in constraints.txt"
             )
     file = ModelFile(MODEL_NAME, sha256_of(path), OPSET)
-    measured = {**manifest.measured, "fp32": {"parity_with_torch": [asdict(parity) for parity in parities]}}
-    for precision in manifest.files:
-        if precision != "fp32":
-            measured.pop(precision, None)
+    measured = {name: value for name, value in manifest.measured.items() if name not in PRECISIONS}
+    measured["fp32"] = {"parity_with_torch": [asdict(parity) for parity in parities]}
     save_manifest(model_dir, replace(manifest, files={"fp32": file}, measured=measured))
     return parities
+
+
+def _check_finite(student: Student, model_dir: Path) -> None:
+    """A NaN becomes some byte in torch and in ONNX Runtime alike, so that no comparison finds it."""
+    for name, tensor in student.state_dict().items():
+        if not tensor.isfinite().all():
+            raise ContractError(f"{model_dir}: {name} holds NaN or infinity; train the student again")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Operators that the exporter would write as long chains of reshapes: in torch, and as the one ONNX operator."""
+"""Operators that the exporter would write as chains of reshapes: in torch, and as the one ONNX operator."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import tempfile
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,11 +10,12 @@ from pathlib import Path
 import onnx
 import onnxsim
 import torch
+from torch import Tensor, nn
+
 from irvis_runtime.atomic import write_bytes
 from irvis_runtime.contract import CONTEXT, CONTEXT_SHAPE, FUSED, INFRARED, VISIBLE
 from irvis_runtime.errors import BackendError
 from irvis_train.student import Student
-from torch import Tensor, nn
 
 from .deployed import DeployedStudent
 
@@ -22,6 +23,8 @@ OPSET = 17
 IR_VERSION = 8
 """ONNX Runtime before 1.18 and JetPack's parsers refuse newer ones."""
 EXAMPLE_SIZE_HW = (48, 64)
+TOOL_ERRORS = (RuntimeError, ValueError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError)
+"""What torch.onnx, onnxsim and onnx raise; no base class is common to them."""
 
 
 def export_student(student: Student, path: Path) -> None:
@@ -34,40 +37,57 @@ def export_student(student: Student, path: Path) -> None:
 def export_teacher(teacher: nn.Module, path: Path) -> None:
     """Writes a teacher: ports infrared, visible -> fused, float32 (1, 1, H, W) in [0, 1], dynamic H and W.
 
-    For labels and for comparison; it is no model that the runtime takes.
+    For labels and for comparison; it is no model that a Fuser takes.
     """
     picture = torch.rand(1, 1, *EXAMPLE_SIZE_HW)
     write_onnx(teacher, {INFRARED: picture, VISIBLE: picture.flip(-1)}, path)
 
 
 def write_onnx(module: nn.Module, inputs: Mapping[str, Tensor], path: Path) -> None:
-    """Exports `module`, simplifies the graph, checks it and writes it atomically; BackendError where a tool fails."""
+    """Exports `module`, simplifies and checks the graph, and writes it atomically.
+
+    BackendError where a tool fails. Whether the file gives torch's numbers is for the caller to see (check).
+    """
+    try:
+        model, _ = onnxsim.simplify(trace(module, inputs))
+        # The exporter loses the output's batch and channel; they are the inputs' own.
+        model.graph.output[0].type.tensor_type.shape.CopyFrom(model.graph.input[0].type.tensor_type.shape)
+        finish(model, OPSET, IR_VERSION)
+    except TOOL_ERRORS as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise BackendError(
+            f"{type(module).__name__}: torch {torch.__version__}, onnx {onnx.__version__} and onnxsim "
+            f"{onnxsim.__version__} cannot export it ({reason[:300]}); use the versions in constraints.txt"
+        ) from error
+    write_bytes(path, model.SerializeToString(deterministic=True))
+
+
+def trace(module: nn.Module, inputs: Mapping[str, Tensor]) -> onnx.ModelProto:
+    """Returns what torch's exporter makes of `module`, with dynamic H and W."""
     dynamic = {name: {2: "H", 3: "W"} for name in (INFRARED, VISIBLE, FUSED)}
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        # The TorchScript exporter is the one that takes the operators of operators.py; it calls itself deprecated.
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        raw = Path(folder) / "raw.onnx"
+        # The TorchScript exporter is the one that takes the operators of operators.py; it calls itself
+        # deprecated.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             module,
             tuple(inputs.values()),
-            buffer,
+            str(raw),
             dynamo=False,
             opset_version=OPSET,
             input_names=list(inputs),
             output_names=[FUSED],
             dynamic_axes=dynamic,
         )
-    model, sound = onnxsim.simplify(onnx.load_from_string(buffer.getvalue()))
-    if not sound:
-        raise BackendError(f"{path}: onnxsim's simplified graph gives other numbers; report this with the versions")
-    # The exporter loses the output's batch and channel; they are the inputs' own.
-    model.graph.output[0].type.tensor_type.shape.CopyFrom(model.graph.input[0].type.tensor_type.shape)
-    finish(model, OPSET, IR_VERSION)
-    write_bytes(path, model.SerializeToString(deterministic=True))
+        return onnx.load(raw)
 
 
 def finish(model: onnx.ModelProto, opset: int, ir_version: int) -> None:
-    """Sets the IR version, turns Constant nodes into initializers, strips notes, and checks the graph."""
+    """Sets the IR version, turns Constant nodes into initializers, strips notes, and checks the graph.
+
+    ValueError or onnx's own errors where the graph is not what was asked for.
+    """
     model.ir_version = ir_version
     model.producer_name, model.producer_version, model.doc_string = "irvis", "", ""
     for node in list(model.graph.node):
@@ -78,5 +98,5 @@ def finish(model: onnx.ModelProto, opset: int, ir_version: int) -> None:
             model.graph.node.remove(node)
     found = {entry.domain: entry.version for entry in model.opset_import}
     if found != {"": opset}:
-        raise BackendError(f"the exporter wrote opset {found}, expected {opset}; use the pinned versions of torch and onnx")
+        raise ValueError(f"expected opset {opset} of the default domain, got {found}")
     onnx.checker.check_model(model, full_check=True)

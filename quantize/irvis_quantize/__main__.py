@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import onnx
-from irvis_runtime.atomic import write_bytes, write_text
+from onnx import ModelProto
+
+from irvis_runtime.atomic import replacing, write_text
 from irvis_runtime.cli import Parser
 from irvis_runtime.contract import (
+    INPUT_PORTS,
+    OUTPUT_PORTS,
     Manifest,
     ModelFile,
     checked_model_path,
@@ -19,8 +23,7 @@ from irvis_runtime.contract import (
     save_manifest,
     sha256_of,
 )
-from irvis_runtime.errors import ContractError
-from onnx import ModelProto
+from irvis_runtime.onnx_file import check_onnx
 
 from . import fp16
 from .examples import Example, extremes, read_examples, split
@@ -34,28 +37,34 @@ CALIBRATION_NAME = "calibration.json"
 
 def main(argv: Sequence[str]) -> int:
     """Runs `irvis quantize ...` and returns its exit code: 1 where a precision did not pass the gate."""
-    parser = Parser(prog="irvis quantize", description="Write INT8 and FP16 files, calibrated against the teacher.")
-    parser.add_argument("model_dir", type=Path, help="model directory with model.onnx")
-    parser.add_argument("--pairs", type=Path, required=True, help="folder of pairs (ir/, vis/) to calibrate on")
-    parser.add_argument(
-        "--teacher", type=Path, required=True, help="the teacher: its .onnx, a folder of its pictures, a model directory"
-    )
-    parser.add_argument("--count", type=int, default=36, help="pairs to take (default 36); every third one judges")
-    parser.add_argument("--exclude", action="append", default=[], help="part of pair names to leave out; may be repeated")
-    parser.add_argument("--max-drop-db", type=float, default=Limits.max_drop_db, help="PSNR to the teacher that may be lost")
-    parser.add_argument(
-        "--min-agreement-db", type=float, default=Limits.min_agreement_db, help="PSNR to FP32 that the worst pair must keep"
-    )
-    parser.add_argument("--json", type=Path, help="write what was measured to this file too")
-    arguments = parser.parse_args(argv)
-    if arguments.count < 3:
-        raise ContractError(f"--count: expected 3 or more, got {arguments.count}")
-    examples = read_examples(arguments.pairs, arguments.teacher, arguments.count, tuple(arguments.exclude))
+    arguments = _parser().parse_args(argv)
     limits = Limits(arguments.max_drop_db, arguments.min_agreement_db)
+    # Before the teacher works for minutes.
+    checked_model_path(arguments.model_dir, load_manifest(arguments.model_dir), "fp32")
+    examples = read_examples(arguments.pairs, arguments.teacher, arguments.count, tuple(arguments.exclude))
     results = quantize_model_dir(arguments.model_dir, examples, limits)
     if arguments.json is not None:
-        write_text(arguments.json, json.dumps({name: asdict(found) for name, found in results.items()}, indent=2) + "\n")
+        _write_json(arguments.json, {name: asdict(found) for name, found in results.items()})
     return _tell(results, limits)
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="irvis quantize", description="Write INT8 and FP16 files, calibrated against the teacher."
+    )
+    add = parser.add_argument
+    add("model_dir", type=Path, help="model directory with model.onnx")
+    add("--pairs", type=Path, required=True, help="folder of pairs (ir/, vis/) to calibrate on")
+    teacher = "the teacher: its .onnx, a folder of its pictures, or a model directory"
+    add("--teacher", type=Path, required=True, help=teacher)
+    add("--count", type=int, default=36, help="pairs to take (default 36); every third one judges")
+    add("--exclude", action="append", default=[], help="part of pair names to leave out; may be repeated")
+    drop = f"PSNR to the teacher that may be lost, in dB (default {Limits.max_drop_db})"
+    add("--max-drop-db", type=float, default=Limits.max_drop_db, help=drop)
+    agreement = f"PSNR to FP32 that the worst pair must keep, in dB (default {Limits.min_agreement_db})"
+    add("--min-agreement-db", type=float, default=Limits.min_agreement_db, help=agreement)
+    add("--json", type=Path, help="write what was measured to this file too")
+    return parser
 
 
 def quantize_model_dir(model_dir: Path, examples: list[Example], limits: Limits) -> dict[str, Fidelity]:
@@ -79,18 +88,23 @@ def quantize_model_dir(model_dir: Path, examples: list[Example], limits: Limits)
 def _enter(
     model_dir: Path, manifest: Manifest, passed: dict[str, ModelProto], results: dict[str, Fidelity]
 ) -> Manifest:
+    """Writes the files that passed and returns the manifest that names them."""
     files = {name: file for name, file in manifest.files.items() if name not in results}
     measured = dict(manifest.measured)
     for name, graph in passed.items():
         file_name, opset = FILES[name]
-        write_bytes(model_dir / file_name, graph.SerializeToString(deterministic=True))
+        with replacing(model_dir / file_name) as temporary:
+            temporary.write_bytes(graph.SerializeToString(deterministic=True))
+            check_onnx(temporary, INPUT_PORTS, OUTPUT_PORTS, opset)
         files[name] = ModelFile(file_name, sha256_of(model_dir / file_name), opset)
     for name, fidelity in results.items():
         measured[name] = {"passed": name in passed, "held_out": _rounded(fidelity)}
     return replace(manifest, files=files, measured=measured)
 
 
-def _write_calibration(path: Path, choice: Choice, calibration: list[Example], held_out: list[Example]) -> None:
+def _write_calibration(
+    path: Path, choice: Choice, calibration: list[Example], held_out: list[Example]
+) -> None:
     """Says what was chosen, tensor by tensor, and what each choice cost against the teacher."""
     content = {
         "method": choice.method,
@@ -101,6 +115,10 @@ def _write_calibration(path: Path, choice: Choice, calibration: list[Example], h
         "ranges": {name: [span.low, span.high] for name, span in choice.ranges.items()},
         "descent": choice.steps,
     }
+    _write_json(path, content)
+
+
+def _write_json(path: Path, content: Mapping[str, object]) -> None:
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
@@ -114,8 +132,9 @@ def _tell(results: dict[str, Fidelity], limits: Limits) -> int:
         failures = fidelity.failures(limits)
         verdict = "refused: " + "; ".join(failures) if failures else "passed"
         sys.stdout.write(
-            f"{name}: {fidelity.teacher_psnr_db:.2f} dB to the teacher (FP32 {fidelity.fp32_teacher_psnr_db:.2f}), "
-            f"{fidelity.agreement_psnr_db:.1f} dB to FP32, worst pair {fidelity.worst_agreement_psnr_db:.1f}, {verdict}\n"
+            f"{name}: {fidelity.teacher_psnr_db:.2f} dB to the teacher "
+            f"(FP32 {fidelity.fp32_teacher_psnr_db:.2f}), {fidelity.agreement_psnr_db:.1f} dB to FP32, "
+            f"worst pair {fidelity.worst_agreement_psnr_db:.1f}, {verdict}\n"
         )
         code = 1 if failures else code
     return code

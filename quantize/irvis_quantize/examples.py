@@ -1,4 +1,4 @@
-"""What calibration looks at: pairs with their teacher's outputs, at a size that keeps the search quick."""
+"""What calibration looks at: pairs with their teacher's outputs, and the extremes of what cameras give."""
 
 from __future__ import annotations
 
@@ -6,21 +6,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+
 from irvis_runtime.context import make_context
 from irvis_runtime.contract import CONTEXT, INFRARED, VISIBLE
 from irvis_runtime.errors import ContractError
 from irvis_runtime.pairs import find_dataset_pairs, read_pair
 from irvis_runtime.progress import Progress
 from irvis_runtime.targets import open_targets
-from numpy.typing import NDArray
 
 HOLD_OUT_EVERY = 3
 MIN_PAIRS = 3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Example:
-    """A pair as the graph takes it, and what its teacher makes of it."""
+    """A pair as the graph takes it, and what its teacher makes of it; equal to itself alone."""
 
     name: str
     inputs: dict[str, NDArray[np.generic]]
@@ -34,14 +35,21 @@ def read_examples(pairs_dir: Path, teacher: Path, count: int, exclude: tuple[str
 
     `exclude`: parts of pair names that are left out. ContractError for fewer than three pairs.
     """
+    if count < MIN_PAIRS:
+        raise ContractError(f"--count: expected {MIN_PAIRS} or more, got {count}; take more pairs")
     pairs = [pair for pair in find_dataset_pairs(pairs_dir) if not any(part in pair.name for part in exclude)]
     if len(pairs) < MIN_PAIRS:
+        left_out = " after --exclude" if exclude else ""
         raise ContractError(
-            f"{pairs_dir}: expected at least {MIN_PAIRS} pairs to calibrate and to judge, got {len(pairs)}; add pairs"
+            f"{pairs_dir}: expected at least {MIN_PAIRS} pairs to calibrate and to judge, "
+            f"got {len(pairs)}{left_out}; add pairs"
         )
     chosen = [pairs[index] for index in np.unique(np.linspace(0, len(pairs) - 1, count).round().astype(int))]
     examples = []
-    with open_targets(teacher) as targets, Progress("reading pairs, asking the teacher", len(chosen)) as progress:
+    with (
+        open_targets(teacher) as targets,
+        Progress("reading pairs, asking the teacher", len(chosen)) as progress,
+    ):
         targets.check([pair.name for pair in chosen])
         for pair in chosen:
             infrared, visible = read_pair(pair)
@@ -58,22 +66,29 @@ def read_examples(pairs_dir: Path, teacher: Path, count: int, exclude: tuple[str
 
 def split(examples: list[Example]) -> tuple[list[Example], list[Example]]:
     """Those to calibrate on, and every third one to judge by."""
-    held_out = examples[HOLD_OUT_EVERY - 1 :: HOLD_OUT_EVERY]
-    return [example for example in examples if example not in held_out], held_out
+    calibration = [example for place, example in enumerate(examples, start=1) if place % HOLD_OUT_EVERY]
+    return calibration, examples[HOLD_OUT_EVERY - 1 :: HOLD_OUT_EVERY]
 
 
 def extremes(side_hw: tuple[int, int] = (128, 160)) -> list[dict[str, NDArray[np.generic]]]:
-    """Inputs at the edges of what cameras give: black, white, flat, a hot spot, noise. They have no target.
+    """Inputs at the edges of what cameras give: black, white, a hot spot, noise. They have no target.
 
-    Ranges must hold them too: one picture outside the calibration's statistics cost 18 dB before (facts of the
-    project, measured with MinMax over eight pictures).
+    Ranges must hold them too: MinMax over eight pictures lost 18 dB on a picture outside their statistics.
     """
     random = np.random.default_rng(0)
     black, white = np.zeros(side_hw, np.uint8), np.full(side_hw, 255, np.uint8)
     spot = np.full(side_hw, 20, np.uint8)
     spot[40:60, 50:70] = 255
     noise = random.integers(0, 256, side_hw, dtype=np.uint8)
-    pictures = [(black, black), (white, white), (black, white), (white, black), (spot, black), (spot, noise), (noise, noise)]
+    pictures = [
+        (black, black),
+        (white, white),
+        (black, white),
+        (white, black),
+        (spot, black),
+        (spot, noise),
+        (noise, noise),
+    ]
     return [
         {INFRARED: a[None, None], VISIBLE: b[None, None], CONTEXT: make_context(a, b)} for a, b in pictures
     ]

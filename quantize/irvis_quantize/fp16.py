@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import onnx
-from irvis_runtime.contract import CONTEXT
-from irvis_runtime.errors import BackendError
 from onnx import ModelProto, TensorProto, version_converter
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
-from .graph import Graph, sort_nodes
+from irvis_runtime.contract import CONTEXT
+from irvis_runtime.errors import BackendError
+
+from .graph import Graph, cast_target, sort_nodes
 
 OPSET = 19
 IR_VERSION = 9
@@ -18,11 +19,15 @@ STATISTICS = ("ReduceMean", "Sub", "Mul", "Add", "Div", "Sqrt", "Reciprocal", "C
 def to_fp16(model: ModelProto) -> ModelProto:
     """Returns the graph with FP16 arithmetic between its uint8 ports.
 
-    Mean and deviation of the thumbnails stay FP32: squares of grey levels reach 65025, and their sums overflow FP16.
+    Mean and deviation of the thumbnails stay FP32: squares of grey levels reach 65025, and their sums are
+    more than FP16 holds.
     """
     converted = version_converter.convert_version(model, OPSET)
-    half = convert_float_to_float16(
-        converted, keep_io_types=True, node_block_list=_statistics_nodes(Graph(converted)), disable_shape_infer=False
+    half: ModelProto = convert_float_to_float16(
+        converted,
+        keep_io_types=True,
+        node_block_list=_statistics_nodes(Graph(converted)),
+        disable_shape_infer=False,
     )
     _drop_round_trips(Graph(half))
     sort_nodes(half)
@@ -51,10 +56,8 @@ def _drop_round_trips(graph: Graph) -> None:
     """Takes out FP32 -> FP16 -> FP32: the converter writes one where a blocked node reads a float input."""
     for back in list(graph.nodes("Cast")):
         there = graph.producer.get(back.input[0])
-        if there is None or there.op_type != "Cast" or back.attribute[0].i != TensorProto.FLOAT:
+        if there is None or there.op_type != "Cast" or cast_target(back) != TensorProto.FLOAT:
             continue
-        if there.attribute[0].i == TensorProto.FLOAT16:
+        if cast_target(there) == TensorProto.FLOAT16:
             graph.rename_input(back.output[0], there.input[0])
-    for cast in list(graph.nodes("Cast"))[::-1]:
-        if not graph.consumers.get(cast.output[0]) and cast.output[0] not in {o.name for o in graph.model.graph.output}:
-            graph.remove(cast)
+    graph.drop_unused_casts()

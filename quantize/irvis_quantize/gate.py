@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import onnxruntime as ort
+
 from irvis_runtime.contract import FUSED
+from irvis_runtime.errors import ContractError
 
 from .examples import Example
 
@@ -20,6 +23,12 @@ class Limits:
     """Mean PSNR to the teacher below FP32's."""
     min_agreement_db: float = 30.0
     """PSNR to FP32's picture, of the worst pair."""
+
+    def __post_init__(self) -> None:
+        """ContractError for NaN, which no comparison would ever exceed, and for infinity."""
+        for option, value in (("max-drop-db", self.max_drop_db), ("min-agreement-db", self.min_agreement_db)):
+            if not math.isfinite(value):
+                raise ContractError(f"--{option}: expected a number of dB, got {value}; correct it")
 
 
 @dataclass(frozen=True)
@@ -48,7 +57,9 @@ class Fidelity:
         return found
 
 
-def measure(fp32: ort.InferenceSession, quantized: ort.InferenceSession, held_out: Sequence[Example]) -> Fidelity:
+def measure(
+    fp32: ort.InferenceSession, quantized: ort.InferenceSession, held_out: Sequence[Example]
+) -> Fidelity:
     """Compares both files' pictures with the teacher's and with each other."""
     teacher, teacher_fp32, agreement, max_lsb = [], [], [], 0
     for example in held_out:

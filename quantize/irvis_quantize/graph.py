@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto
 
+from irvis_runtime.errors import BackendError
+
 MOVEMENT = ("Pad", "SpaceToDepth", "DepthToSpace", "Concat", "Slice")
 """Operators that only move pixels: they give the same bytes before a cast as after it."""
 
@@ -51,12 +53,19 @@ class Graph:
         self.model.graph.node.remove(node)
         self.index()
 
+    def drop_unused_casts(self) -> None:
+        """Takes out casts that nobody takes, also those that only such casts took."""
+        outputs = {output.name for output in self.model.graph.output}
+        for cast in reversed(list(self.nodes("Cast"))):
+            if not self.consumers.get(cast.output[0]) and cast.output[0] not in outputs:
+                self.remove(cast)
+
 
 def move_casts_inward(model: ModelProto) -> ModelProto:
-    """Returns the graph with its casts behind the first and before the last data movement, so that bytes are moved.
+    """Returns the graph with its casts behind the first and before the last data movement: bytes are moved.
 
-    A byte moves four times cheaper than a float. ONNX Runtime pads and folds bytes; TensorRT does not, so this is for
-    ONNX Runtime's file alone.
+    A byte moves four times cheaper than a float. ONNX Runtime pads and folds bytes; TensorRT does not, so
+    this is for ONNX Runtime's file alone.
     """
     moved = onnx.ModelProto()
     moved.CopyFrom(model)
@@ -68,9 +77,9 @@ def move_casts_inward(model: ModelProto) -> ModelProto:
 
 
 def _push_one_down(graph: Graph) -> bool:
-    """Cast(uint8 -> float), then movement: the movement first. For Concat all inputs must be casts of bytes."""
+    """Cast(uint8 -> float), then movement: the movement first. For Concat all inputs must be cast bytes."""
     for node in graph.model.graph.node:
-        if node.op_type not in MOVEMENT:
+        if not _moves_any_type(node):
             continue
         data = list(node.input) if node.op_type == "Concat" else [node.input[0]]
         casts = [graph.producer.get(name) for name in data]
@@ -78,14 +87,15 @@ def _push_one_down(graph: Graph) -> bool:
             continue
         sources = [cast.input[0] for cast in casts if cast is not None]
         raw = f"{node.output[0]}_bytes"
-        target = next(cast.attribute[0].i for cast in casts if cast is not None)
         for position, source in enumerate(sources):
             node.input[position] = source
-        cast_after = onnx.helper.make_node("Cast", [raw], [node.output[0]], name=f"{node.name}_cast", to=target)
+        cast_after = onnx.helper.make_node(
+            "Cast", [raw], [node.output[0]], name=f"{node.name}_cast", to=TensorProto.FLOAT
+        )
         node.output[0] = raw
         graph.model.graph.node.append(cast_after)
-        graph.index()
-        _drop_unused_casts(graph)
+        _read_shapes_before_casts(graph)
+        graph.drop_unused_casts()
         return True
     return False
 
@@ -94,7 +104,7 @@ def _pull_one_up(graph: Graph) -> bool:
     """Movement, then Cast(float -> uint8): the cast first."""
     for cast in graph.nodes("Cast"):
         movement = graph.producer.get(cast.input[0])
-        if cast.attribute[0].i != TensorProto.UINT8 or movement is None or movement.op_type not in MOVEMENT:
+        if cast_target(cast) != TensorProto.UINT8 or movement is None or not _moves_any_type(movement):
             continue
         if movement.op_type == "Concat" or graph.only_consumer(movement.output[0]) is not cast:
             continue
@@ -107,38 +117,58 @@ def _pull_one_up(graph: Graph) -> bool:
     return False
 
 
+def _moves_any_type(node: NodeProto) -> bool:
+    """Whether a node only moves values; a Pad with a value of its own would need it in the other type."""
+    return node.op_type in MOVEMENT and not (node.op_type == "Pad" and len(node.input) > 2)
+
+
 def _is_byte_to_float(node: NodeProto, graph: Graph) -> bool:
-    if node.op_type != "Cast" or node.attribute[0].i != TensorProto.FLOAT:
+    if node.op_type != "Cast" or cast_target(node) != TensorProto.FLOAT:
         return False
-    source = node.input[0]
-    inputs = {port.name: port.type.tensor_type.elem_type for port in graph.model.graph.input}
-    if source in inputs:
-        return inputs[source] == TensorProto.UINT8
-    return source.endswith("_bytes")
+    return _holds_bytes(node.input[0], graph)
 
 
-def _drop_unused_casts(graph: Graph) -> None:
-    """Removes casts that nobody takes; a Shape of a cast is the shape of what it casts."""
-    for cast in list(graph.nodes("Cast")):
+def _holds_bytes(tensor: str, graph: Graph) -> bool:
+    """Whether a tensor is uint8: an input of that type, moved from one, or cast to it."""
+    node = graph.producer.get(tensor)
+    if node is None:
+        types = {port.name: port.type.tensor_type.elem_type for port in graph.model.graph.input}
+        return types.get(tensor) == TensorProto.UINT8
+    if node.op_type == "Cast":
+        return cast_target(node) == TensorProto.UINT8
+    return node.op_type in MOVEMENT and _holds_bytes(node.input[0], graph)
+
+
+def cast_target(cast: NodeProto) -> int:
+    """The TensorProto.DataType that a Cast makes."""
+    return next(int(attribute.i) for attribute in cast.attribute if attribute.name == "to")
+
+
+def _read_shapes_before_casts(graph: Graph) -> None:
+    """A Shape of a cast is the shape of what it casts."""
+    for cast in graph.nodes("Cast"):
         for node in graph.consumers.get(cast.output[0], []):
             if node.op_type == "Shape":
                 node.input[0] = cast.input[0]
     graph.index()
-    outputs = {output.name for output in graph.model.graph.output}
-    for cast in list(graph.nodes("Cast")):
-        if not graph.consumers.get(cast.output[0]) and cast.output[0] not in outputs:
-            graph.remove(cast)
 
 
 def sort_nodes(model: ModelProto) -> None:
-    """Puts the nodes into an order in which each comes after what it takes."""
+    """Puts each node after those that make what it takes; BackendError where there is no such order."""
     waiting = list(model.graph.node)
-    known = {port.name for port in model.graph.input} | {tensor.name for tensor in model.graph.initializer} | {""}
+    known = (
+        {port.name for port in model.graph.input} | {tensor.name for tensor in model.graph.initializer} | {""}
+    )
     ordered: list[NodeProto] = []
     while waiting:
-        ready = [node for node in waiting if all(name in known for name in node.input)]
+        ready = [node for node in waiting if known.issuperset(node.input)]
+        if not ready:
+            missing = sorted({name for node in waiting for name in node.input} - known)
+            raise BackendError(
+                f"the graph has no order: nothing makes {', '.join(missing[:3])}; export the model again"
+            )
         ordered += ready
         known.update(name for node in ready for name in node.output)
-        waiting = [node for node in waiting if node not in ready]
+        waiting = [node for node in waiting if not known.issuperset(node.output)]
     del model.graph.node[:]
     model.graph.node.extend(ordered)

@@ -1,7 +1,8 @@
-"""Writes INT8 for ONNX Runtime: uint8 activations, int8 weights per output channel, as Q/DQ pairs (opset 17)."""
+"""Writes INT8 for ONNX Runtime: uint8 activations, int8 weights per output channel, as Q/DQ (opset 17)."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,19 +11,31 @@ import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, numpy_helper
 
+from irvis_runtime.errors import ContractError
+
 from .graph import Graph, move_casts_inward, sort_nodes
 
 FLOAT_PREFIX = "/scene/"
 """The scene encoder works on 64x64 thumbnails: INT8 would save nothing there and cost accuracy everywhere."""
 LEVELS = 255
+MAX_BIAS_LEVEL = 2**30
+"""Half of int32's range, which leaves the other half to the sums of products."""
 
 
 @dataclass(frozen=True)
 class Range:
-    """The values that a tensor's 256 levels span; always holds zero, which padding needs exactly."""
+    """The values that a tensor's 256 levels span; widened to hold zero, which padding needs exactly."""
 
     low: float
     high: float
+
+    def __post_init__(self) -> None:
+        """ContractError for what no levels can span: the network gives NaN or infinity."""
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low <= self.high):
+            raise ContractError(
+                f"range: expected finite bounds, the lower one first, got {self.low} and {self.high}; "
+                "train the student again"
+            )
 
     def scale_and_zero_point(self) -> tuple[np.float32, int]:
         """Step between levels, and the level of zero."""
@@ -37,7 +50,7 @@ def quantized_convs(graph: Graph) -> list[NodeProto]:
 
 
 def quantized_tensors(model: ModelProto) -> list[str]:
-    """The tensors that need a range, in the graph's order: what INT8 convolutions and additions take and give."""
+    """The tensors that need a range, in the graph's order: what INT8 convolutions and sums take and give."""
     graph = Graph(model)
     names: list[str] = []
     for conv in quantized_convs(graph):
@@ -52,7 +65,7 @@ def quantized_tensors(model: ModelProto) -> list[str]:
 def quantize(model: ModelProto, ranges: Mapping[str, Range]) -> ModelProto:
     """Returns the INT8 graph of a FP32 one; `ranges` has an entry for each of `quantized_tensors`.
 
-    Relu and Clip in front of a quantized tensor are left out where its range says the same: levels end there anyway.
+    Relu and Clip in front of a quantized tensor are left out where its range says the same: levels end there.
     """
     result = move_casts_inward(model)
     graph = Graph(result)
@@ -60,7 +73,7 @@ def quantize(model: ModelProto, ranges: Mapping[str, Range]) -> ModelProto:
     for tensor, span in ranges.items():
         _insert_pair(graph, tensor, span)
     for conv in convs:
-        scale, _ = ranges[_source(graph, conv.input[0])].scale_and_zero_point()
+        scale, _ = ranges[conv.input[0].removesuffix("_real")].scale_and_zero_point()
         _quantize_weights(result, graph, conv, scale)
     _drop_unused_initializers(result)
     sort_nodes(result)
@@ -97,7 +110,7 @@ def _insert_pair(graph: Graph, tensor: str, span: Range) -> None:
 
 
 def _without_clamp(graph: Graph, tensor: str, span: Range) -> str:
-    """What feeds the Relu or Clip that makes `tensor`, if the range clamps at least as tightly; else `tensor`."""
+    """What feeds the Relu or Clip that makes `tensor`, if the range clamps as tightly; else `tensor`."""
     node = graph.producer[tensor]
     low, high = -np.inf, np.inf
     if node.op_type == "Relu":
@@ -108,25 +121,33 @@ def _without_clamp(graph: Graph, tensor: str, span: Range) -> str:
         return tensor
     if span.low < low or span.high > high:
         return tensor
-    source = node.input[0]
+    source: str = node.input[0]
     graph.remove(node)
     return source
 
 
 def _quantize_weights(model: ModelProto, graph: Graph, conv: NodeProto, input_scale: np.float32) -> None:
+    """Stores weights and bias of a convolution as levels; a bias's step is its channel's times the input's.
+
+    A channel of almost no weight gets steps so coarse that its bias fits into int32.
+    """
     weight = numpy_helper.to_array(graph.initializers[conv.input[1]])
-    scale = np.maximum(np.abs(weight).max(axis=(1, 2, 3)), 1e-8).astype(np.float32) / np.float32(127)
+    has_bias = len(conv.input) > 2
+    bias = numpy_helper.to_array(graph.initializers[conv.input[2]]) if has_bias else np.zeros(len(weight))
+    step = np.maximum(np.abs(weight).max(axis=(1, 2, 3)) / 127, np.abs(bias) / (input_scale * MAX_BIAS_LEVEL))
+    scale = np.maximum(step, 1e-10).astype(np.float32)
     levels = np.clip(np.rint(weight / scale[:, None, None, None]), -127, 127).astype(np.int8)
     conv.input[1] = _add_constant(model, conv.input[1], levels, scale)
-    if len(conv.input) > 2:
-        bias = numpy_helper.to_array(graph.initializers[conv.input[2]])
+    if has_bias:
         bias_scale = scale * input_scale
-        bias_levels = np.clip(np.rint(bias / bias_scale), -(2**31 - 1), 2**31 - 1).astype(np.int32)
+        bias_levels = np.rint(bias / bias_scale).astype(np.int32)
         conv.input[2] = _add_constant(model, conv.input[2], bias_levels, bias_scale)
 
 
-def _add_constant(model: ModelProto, name: str, levels: NDArray[np.generic], scale: NDArray[np.float32]) -> str:
-    """Adds stored levels with the DequantizeLinear that reads them, per output channel; returns its output."""
+def _add_constant(
+    model: ModelProto, name: str, levels: NDArray[np.generic], scale: NDArray[np.float32]
+) -> str:
+    """Adds stored levels and the DequantizeLinear that reads them, per output channel; returns its output."""
     names = [f"{name}_levels", f"{name}_scale", f"{name}_zero_point"]
     arrays = [levels, scale, np.zeros(scale.shape, dtype=levels.dtype)]
     model.graph.initializer.extend(numpy_helper.from_array(a, n) for a, n in zip(arrays, names, strict=True))
@@ -145,11 +166,6 @@ def _after_relu(graph: Graph, tensor: str) -> str:
 def _before_movement(graph: Graph, tensor: str) -> str:
     node = graph.producer.get(tensor)
     return node.input[0] if node is not None and node.op_type == "DepthToSpace" else tensor
-
-
-def _source(graph: Graph, real: str) -> str:
-    """The name that a dequantized tensor had in the FP32 graph."""
-    return real.removesuffix("_real")
 
 
 def _drop_unused_initializers(model: ModelProto) -> None:

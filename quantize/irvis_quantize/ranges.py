@@ -1,8 +1,8 @@
 """Chooses the range of every INT8 tensor by the error of the final picture against the teacher's.
 
-Three candidates are made on the calibration pairs and judged on the pairs held out: MinMax; the clip with the least
-local squared error; and a descent from the better one, tensor by tensor, by the error against the teacher. The best
-on the held-out pairs is taken, so a step that does not generalise is dropped.
+Three candidates are made on the calibration pairs and judged on the pairs held out: MinMax; the clip with the
+least local squared error; and a descent from the better one, tensor by tensor, by the error against the
+teacher. The best on the held-out pairs is taken, so a descent that does not generalize is dropped.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx
 import onnxruntime as ort
-from irvis_runtime.contract import FUSED
-from irvis_runtime.progress import Progress
 from numpy.typing import NDArray
 from onnx import ModelProto
+
+from irvis_runtime.contract import FUSED
+from irvis_runtime.progress import Progress
 
 from .examples import Example
 from .int8 import Range, quantize, quantized_tensors
@@ -37,7 +38,10 @@ class Choice:
 
 
 def choose_ranges(
-    model: ModelProto, calibration: Sequence[Example], held_out: Sequence[Example], extremes: Sequence[Mapping[str, object]]
+    model: ModelProto,
+    calibration: Sequence[Example],
+    held_out: Sequence[Example],
+    extremes: Sequence[Mapping[str, NDArray[np.generic]]],
 ) -> Choice:
     """Returns the ranges of all tensors that INT8 needs; errors are mean squared, in grey levels squared."""
     names = quantized_tensors(model)
@@ -46,7 +50,9 @@ def choose_ranges(
         "minmax": {name: Range(*bounds[name]) for name in names},
         "local-mse": {name: _local_mse_range(values[name], bounds[name]) for name in names},
     }
-    on_calibration = {method: teacher_error(model, ranges, calibration) for method, ranges in candidates.items()}
+    on_calibration = {
+        method: teacher_error(model, ranges, calibration) for method, ranges in candidates.items()
+    }
     start = min(on_calibration, key=on_calibration.__getitem__)
     descended, steps = _descend(model, candidates[start], on_calibration[start], calibration)
     candidates["teacher-descent"] = descended
@@ -77,22 +83,28 @@ def _observe(
     model: ModelProto,
     names: Sequence[str],
     calibration: Sequence[Mapping[str, NDArray[np.generic]]],
-    extremes: Sequence[Mapping[str, object]],
+    extremes: Sequence[Mapping[str, NDArray[np.generic]]],
 ) -> tuple[dict[str, NDArray[np.float32]], dict[str, tuple[float, float]]]:
     """Samples of every tensor's values over the calibration pairs, and its bounds over the extremes too."""
     watched = ModelProto()
     watched.CopyFrom(model)
-    watched.graph.output.extend(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names)
+    watched.graph.output.extend(
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names
+    )
     session = open_bytes(watched)
     random = np.random.default_rng(0)
     samples: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}
     low, high = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
     for position, inputs in enumerate([*calibration, *extremes]):
         for name, tensor in zip(names, session.run(list(names), dict(inputs)), strict=True):
-            low[name], high[name] = min(low[name], float(tensor.min())), max(high[name], float(tensor.max()))
+            # Unlike Python's, numpy's minimum hands on a NaN, which Range then refuses.
+            low[name] = float(np.minimum(low[name], tensor.min()))
+            high[name] = float(np.maximum(high[name], tensor.max()))
             if position < len(calibration):
                 samples[name].append(random.choice(tensor.ravel(), SAMPLES_PER_TENSOR))
-    return {name: np.concatenate(parts) for name, parts in samples.items()}, {n: (low[n], high[n]) for n in names}
+    return {name: np.concatenate(parts) for name, parts in samples.items()}, {
+        n: (low[n], high[n]) for n in names
+    }
 
 
 def _local_mse_range(values: NDArray[np.float32], bounds: tuple[float, float]) -> Range:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -17,8 +19,8 @@ Command = Callable[[Sequence[str]], int]
 RUNTIME_COMMANDS: dict[str, tuple[str, str]] = {
     "fuse": ("fuse", "fuse pictures, folders or videos"),
     "live": ("live", "fuse two cameras live, as a rig file says"),
-    "bench": ("bench", "measure speed and fidelity over a folder of pairs, to JSON"),
-    "report": ("report", "make an HTML and a Markdown report from bench files"),
+    "bench": ("bench.command", "measure speed and fidelity over a folder of pairs, to JSON"),
+    "report": ("report.command", "make an HTML and a Markdown report from bench files"),
     "demo": ("demo", "the whole road on generated pictures, in minutes"),
     "doctor": ("doctor", "what this machine has and lacks"),
 }
@@ -33,8 +35,14 @@ WORKBENCH_COMMANDS: dict[str, str] = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs `irvis ARGS` and returns the exit code: 0 done, 1 a gate said no, 2 an error, 130 interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    # A polite kill unwinds like an interrupt, so that nothing half-written stays; `irvis live` sets its own.
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _raise_interrupt)
     try:
-        return dispatch(arguments)
+        code = dispatch(arguments)
+        # What waits in the buffer may fail too; later only Python itself could say so.
+        sys.stdout.flush()
+        return code
     except (ContractError, BackendError) as error:
         return fail(str(error))
     except BrokenPipeError:
@@ -49,6 +57,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("\nirvis: interrupted\n")
         return 130
+
+
+def _raise_interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 def dispatch(arguments: list[str]) -> int:
@@ -91,7 +103,14 @@ def usage() -> str:
     commands = {name: text for name, (_, text) in RUNTIME_COMMANDS.items()} | WORKBENCH_COMMANDS
     lines = [f"  {name:<10}{text}" for name, text in commands.items()]
     return "\n".join(
-        ["usage: irvis COMMAND ...   (irvis COMMAND --help tells more)", "", *lines, "", f"irvis {__version__}", ""]
+        [
+            "usage: irvis COMMAND ...   (irvis COMMAND --help tells more)",
+            "",
+            *lines,
+            "",
+            f"irvis {__version__}",
+            "",
+        ]
     )
 
 

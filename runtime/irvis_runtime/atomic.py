@@ -13,18 +13,23 @@ from .errors import ContractError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`, of the same suffix; renames it on success, removes it on failure.
+    """Yields a temporary path beside `path`, of the same suffix; renames it on success, else removes it.
 
-    The rename is atomic within a file system, so a reader sees the old file or the new one, never half of one.
-    Missing parent folders are made. ContractError where the folder cannot be written.
+    The rename is atomic within a file system: a reader sees the old file or the new one, never half of one.
+    Missing parent folders are made. ContractError where the folder cannot be written, and where `path` is a
+    folder or a device, which a rename would replace.
     """
-    path = Path(path)
+    # Through a symbolic link the file that it names is replaced, not the link.
+    path = Path(os.path.realpath(path))
+    if os.path.exists(path) and not os.path.isfile(path):
+        kind = "a folder" if os.path.isdir(path) else "a pipe or a device"
+        raise ContractError(f"cannot write {path}: expected a file's name, got {kind}; name another output")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
     except OSError as error:
         raise ContractError(
-            f"cannot write {path}: {error.strerror}; name an output in a folder that exists, is writable and has space"
+            f"cannot write {path}: {error.strerror}; name an output in a writable folder with free space"
         ) from error
     os.close(handle)
     temporary = Path(name)
@@ -34,7 +39,12 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:
-        raise ContractError(f"cannot write {path}: {error.strerror or error}; free some space or name another output") from error
+        if error.filename not in (None, name, temporary):
+            # Another file's failure, inside the caller's block.
+            raise
+        raise ContractError(
+            f"cannot write {path}: {error.strerror or error}; free some space or name another output"
+        ) from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Fuses pictures with a model directory: picks precision and backend, checks the files, pads nothing, copies little."""
+"""Fuses pictures with a model directory: picks precision and backend, checks the files, then loads one."""
 
 from __future__ import annotations
 
@@ -42,9 +42,10 @@ def default_model_dir() -> Path:
 class Fuser:
     """Fuses luma pictures; a context manager that frees the backend.
 
-    `model_dir`: None takes the shipped model. `precision`: "auto", or a key of the manifest's files. `backend`: "auto",
-    "onnxruntime" or "tensorrt"; auto takes TensorRT where its module imports. `threads`: CPU threads, None for all
-    cores. ContractError for a model that fails its checks, BackendError where nothing can run it.
+    `model_dir`: None takes the shipped model. `precision`: "auto", or a key of the manifest's files.
+    `backend`: "auto", "onnxruntime" or "tensorrt"; auto takes TensorRT where its module imports. `threads`:
+    CPU threads, None for all cores. ContractError for a model that fails its checks, BackendError where
+    nothing can run it.
     """
 
     def __init__(
@@ -54,6 +55,8 @@ class Fuser:
         backend: str = "auto",
         threads: int | None = None,
     ) -> None:
+        if threads is not None and threads < 1:
+            raise ContractError(f"threads: expected 1 or more, got {threads}; leave it out to use every core")
         self.model_dir = default_model_dir() if model_dir is None else Path(model_dir)
         self.manifest: Manifest = load_manifest(self.model_dir)
         self.backend: Backend = choose_backend(backend)
@@ -68,24 +71,22 @@ class Fuser:
         visible_hw: NDArray[np.uint8],
         context: NDArray[np.float32] | None = None,
     ) -> NDArray[np.uint8]:
-        """Returns the fused luma, uint8 (H, W), of two registered uint8 pictures (H, W), H and W of 16 and more.
+        """Returns the fused luma, uint8 (H, W), of two registered uint8 pictures (H, W), H and W from 16 up.
 
-        `context`: thumbnails (1, 2, 64, 64) as `make_context` gives; None takes the pictures' own, which is right for a
-        single picture, while a video passes smoothed ones.
+        `context`: thumbnails (1, 2, 64, 64) as `make_context` gives; None takes the pictures' own, which is
+        right for a single picture, while a video passes smoothed ones.
         """
         check_picture(infrared_hw, INFRARED)
         check_picture(visible_hw, VISIBLE)
         if infrared_hw.shape != visible_hw.shape:
             raise ContractError(
                 f"expected two pictures of equal size, got infrared {infrared_hw.shape} and visible "
-                f"{visible_hw.shape} (rows, columns); resize or register the infrared picture onto the visible one"
+                f"{visible_hw.shape} (rows, columns); register the infrared picture onto the visible one"
             )
         if context is None:
             context = make_context(infrared_hw, visible_hw)
-        if context.shape != CONTEXT_SHAPE or context.dtype != np.float32 or not np.isfinite(context).all():
-            raise ContractError(
-                f"{CONTEXT}: expected finite float32 {CONTEXT_SHAPE}, got {context.dtype} {context.shape}; use make_context"
-            )
+        else:
+            check_context(context)
         return self._infer(infrared_hw, visible_hw, context)
 
     def _infer(
@@ -131,15 +132,14 @@ def choose_backend(backend: str) -> Backend:
 def choose_precision(manifest: Manifest, precision: str, backend: Backend) -> str:
     """Returns the manifest's key for a precision; "auto" is the backend's first choice that the model has.
 
-    On a CPU without dot-product instructions INT8 is no faster than FP32, and on older x86 it saturates: FP32 there.
+    On a CPU without dot-product instructions INT8 is no faster than FP32, and on older x86 it saturates: it
+    comes last there.
     """
     runs = [name for name in BACKEND_PRECISIONS[backend] if name in manifest.files]
-    if precision == "auto":
-        usable = [name for name in runs if name != "int8" or has_fast_int8()]
-        if usable:
-            return usable[0]
-    elif precision in runs:
+    if precision in runs:
         return precision
+    if precision == "auto" and runs:
+        return min(runs, key=lambda name: name == "int8" and not has_fast_int8())
     available = ", ".join(runs) or "none"
     raise ContractError(
         f"{manifest.name}: has no file of precision {precision!r} for {backend}; those it has: {available}; "
@@ -149,8 +149,26 @@ def choose_precision(manifest: Manifest, precision: str, backend: Backend) -> st
 
 def check_picture(picture_hw: NDArray[Any], name: str) -> None:
     """ContractError unless the array is uint8 (H, W) with both sides of 16 and more."""
-    if picture_hw.dtype != np.uint8 or picture_hw.ndim != 2 or min(picture_hw.shape) < MIN_SIDE_PX:
+    is_luma = isinstance(picture_hw, np.ndarray) and picture_hw.dtype == np.uint8 and picture_hw.ndim == 2
+    if not is_luma or min(picture_hw.shape) < MIN_SIDE_PX:
         raise ContractError(
-            f"{name}: expected uint8 (H, W) with sides of at least {MIN_SIDE_PX}, got {picture_hw.dtype} "
-            f"{picture_hw.shape}; convert it to 8-bit luma"
+            f"{name}: expected a uint8 array (H, W) with sides of at least {MIN_SIDE_PX}, got "
+            f"{_described(picture_hw)}; convert it to 8-bit luma"
         )
+
+
+def check_context(context: NDArray[Any]) -> None:
+    """ContractError unless the array is finite float32 (1, 2, 64, 64)."""
+    is_context = isinstance(context, np.ndarray) and context.dtype == np.float32
+    if not is_context or context.shape != CONTEXT_SHAPE or not np.isfinite(context).all():
+        raise ContractError(
+            f"{CONTEXT}: expected a finite float32 array {CONTEXT_SHAPE}, got {_described(context)}; "
+            "use make_context"
+        )
+
+
+def _described(value: object) -> str:
+    if not isinstance(value, np.ndarray):
+        return f"a {type(value).__name__}"
+    finite = "" if value.dtype.kind != "f" or np.isfinite(value).all() else " with NaN or infinity"
+    return f"{value.dtype} {value.shape}{finite}"

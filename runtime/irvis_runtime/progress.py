@@ -18,6 +18,7 @@ class Progress:
         self._start, self._first = time.monotonic(), start
         self._is_terminal = sys.stderr.isatty()
         self._drawn_at = 0.0 if self._is_terminal else self._start
+        self._note = ""
 
     def __enter__(self) -> Progress:
         return self
@@ -39,12 +40,11 @@ class Progress:
             self._drawn_at = now
             self._draw()
 
-    _note = ""
-
     def _draw(self) -> None:
         elapsed_s = time.monotonic() - self._start
         rate = (self.done - self._first) / elapsed_s if elapsed_s > 0 else 0.0
-        left = f", {_clock((self.total - self.done) / rate)} left" if rate > 0 and self.done < self.total else ""
+        is_running = rate > 0 and self.done < self.total
+        left = f", {_clock((self.total - self.done) / rate)} left" if is_running else ""
         text = f"{self.label} {self.done}/{self.total} ({_clock(elapsed_s)}{left}) {self._note}".rstrip()
         sys.stderr.write(f"\r\x1b[K{text}" if self._is_terminal else f"{text}\n")
         sys.stderr.flush()

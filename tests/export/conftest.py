@@ -1,0 +1,59 @@
+"""A student small enough to export in a test, with weights that make every part of it count."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+from onnx import ModelProto
+
+from irvis_export.to_onnx import export_student
+from irvis_runtime.contract import Manifest, WeightFile, save_manifest, sha256_of
+from irvis_train.student import MULTIPLE_PX, Student, StudentShape
+from irvis_train.student_files import save_student
+
+TINY = StudentShape(channels=16, trunk_layers=1, wide_channels=16, dilations=(1, 2))
+
+
+@pytest.fixture(scope="session")
+def tiny_student() -> Student:
+    """Random weights; the last convolution, which starts near zero, is given some too."""
+    torch.manual_seed(11)
+    student = Student(TINY).eval()
+    with torch.no_grad():
+        student.blend.weight.normal_(std=0.02)
+    return student
+
+
+@pytest.fixture
+def tiny_model_dir(tiny_student: Student, tmp_path: Path) -> Path:
+    """A model directory as training leaves it: weights and manifest, no ONNX yet."""
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    weights = folder / "student.safetensors"
+    save_student(tiny_student, weights)
+    manifest = Manifest(
+        name="tiny",
+        files={},
+        multiple=MULTIPLE_PX,
+        provenance={"made by": "tests/export"},
+        measured={"validation": {"psnr": 20.0}},
+        weights=WeightFile(weights.name, sha256_of(weights)),
+    )
+    save_manifest(folder, manifest)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_onnx(tiny_student: Student, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny student's ONNX file."""
+    path = tmp_path_factory.mktemp("tiny") / "model.onnx"
+    export_student(tiny_student, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_graph(tiny_onnx: Path) -> ModelProto:
+    return onnx.load(tiny_onnx)

@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
+
+from irvis_quantize.examples import extremes
+from irvis_quantize.gate import psnr_db
+from irvis_quantize.graph import Graph
+from irvis_quantize.int8 import Range, quantize, quantized_tensors
+from irvis_quantize.ranges import open_bytes
+from irvis_runtime import default_model_dir
+from irvis_runtime.contract import FUSED, INPUT_PORTS, OUTPUT_PORTS
+from irvis_runtime.errors import ContractError
+from irvis_runtime.onnx_file import check_onnx
+
+Inputs = Callable[[int, int, int], dict[str, NDArray[np.generic]]]
+Types = Callable[[ModelProto], dict[str, int]]
+bounds = st.floats(-1e4, 1e4, width=32)
+
+
+def min_max(model: ModelProto, many_inputs: list[dict[str, NDArray[np.generic]]]) -> dict[str, Range]:
+    """The range that every tensor really takes."""
+    names = quantized_tensors(model)
+    watched = ModelProto()
+    watched.CopyFrom(model)
+    watched.graph.output.extend(onnx.helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in names)
+    session = open_bytes(watched)
+    runs = [session.run(names, inputs) for inputs in many_inputs]
+    values = {name: [run[place] for run in runs] for place, name in enumerate(names)}
+    return {
+        n: Range(float(min(v.min() for v in vs)), float(max(v.max() for v in vs))) for n, vs in values.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def tiny_ranges(tiny: ModelProto, make_inputs: Inputs) -> dict[str, Range]:
+    return min_max(tiny, [*(make_inputs(seed, 96, 128) for seed in range(4)), *extremes()])
+
+
+@pytest.fixture(scope="module")
+def quantized(tiny: ModelProto, tiny_ranges: dict[str, Range]) -> ModelProto:
+    return quantize(tiny, tiny_ranges)
+
+
+def convs(model: ModelProto, *, scene: bool) -> list[NodeProto]:
+    found = [n for n in model.graph.node if n.op_type == "Conv" and n.name.startswith("/scene/") == scene]
+    assert found
+    return found
+
+
+def test_every_convolution_reads_levels(
+    quantized: ModelProto, tiny: ModelProto, element_types: Types
+) -> None:
+    graph, types = Graph(quantized), element_types(quantized)
+    stored = {0: TensorProto.UINT8, 1: TensorProto.INT8, 2: TensorProto.INT32}
+    for conv in convs(quantized, scene=False):
+        assert len(conv.input) == 3, conv.name
+        for position, name in enumerate(conv.input):
+            maker = graph.producer[name]
+            assert maker.op_type == "DequantizeLinear", (conv.name, name)
+            assert types[maker.input[0]] == stored[position], (conv.name, name)
+    assert len(convs(quantized, scene=False)) == len(convs(tiny, scene=False))
+
+
+def test_weights_are_symmetric_per_output_channel(quantized: ModelProto, tiny: ModelProto) -> None:
+    graph = Graph(quantized)
+    originals = {conv.name: conv.input[1] for conv in convs(tiny, scene=False)}
+    for conv in convs(quantized, scene=False):
+        levels, scale, zero = (
+            numpy_helper.to_array(graph.initializers[name]) for name in graph.producer[conv.input[1]].input
+        )
+        assert scale.shape == (levels.shape[0],)
+        assert not zero.any()
+        assert levels.min() >= -127
+        weight = numpy_helper.to_array(Graph(tiny).initializers[originals[conv.name]])
+        error = np.abs(levels * scale[:, None, None, None] - weight)
+        assert (error <= 0.5001 * scale[:, None, None, None]).all()
+
+
+def test_bias_step_is_input_step_times_weight_step(quantized: ModelProto) -> None:
+    """What ONNX Runtime asks for before it fuses a convolution into INT8."""
+    graph = Graph(quantized)
+    for conv in convs(quantized, scene=False):
+        scales = [numpy_helper.to_array(graph.initializers[graph.producer[n].input[1]]) for n in conv.input]
+        np.testing.assert_array_equal(scales[2], scales[1] * scales[0])
+
+
+def test_activations_meet_quantize_at_once(quantized: ModelProto) -> None:
+    """A quantized convolution's result goes into QuantizeLinear: its Relu is the level of zero."""
+    graph = Graph(quantized)
+    for conv in convs(quantized, scene=False):
+        takers = [node.op_type for node in graph.consumers[conv.output[0]]]
+        assert takers == ["QuantizeLinear"], conv.name
+
+
+def test_relu_is_folded_into_levels(quantized: ModelProto, tiny: ModelProto) -> None:
+    def relus(model: ModelProto) -> int:
+        return sum(n.op_type == "Relu" and not n.name.startswith("/scene/") for n in model.graph.node)
+
+    assert relus(tiny) > 0
+    assert relus(quantized) == 0
+
+
+def test_clip_stays_where_the_range_is_wider(tiny: ModelProto, tiny_ranges: dict[str, Range]) -> None:
+    """The trunk's input is clipped to +-5: levels that end there do it, levels that end later do not."""
+    (clipped,) = (convs(tiny, scene=False)[0].input[0],)
+    assert Graph(tiny).producer[clipped].op_type == "Clip"
+    for high, kept in ((5.0, False), (6.0, True), (4.0, False)):
+        graph = Graph(quantize(tiny, tiny_ranges | {clipped: Range(-4.0, high)}))
+        assert (clipped in graph.producer) is kept, high
+
+
+def test_data_movement_is_on_bytes(quantized: ModelProto, element_types: Types) -> None:
+    types = element_types(quantized)
+    moved = [n for n in quantized.graph.node if n.op_type in ("Pad", "SpaceToDepth", "DepthToSpace")]
+    assert len(moved) == 6
+    for node in moved:
+        assert types[node.input[0]] == TensorProto.UINT8, node.name
+
+
+def test_scene_encoder_is_untouched(quantized: ModelProto, tiny: ModelProto) -> None:
+    weights = {tensor.name: tensor for tensor in tiny.graph.initializer}
+    kept = {tensor.name: tensor for tensor in quantized.graph.initializer}
+    before, after = convs(tiny, scene=True), convs(quantized, scene=True)
+    assert sorted(c.SerializeToString() for c in before) == sorted(c.SerializeToString() for c in after)
+    for conv in after:
+        for name in conv.input[1:]:
+            assert kept[name] == weights[name]
+
+
+def test_keeps_the_contract_and_no_float_weights(
+    quantized: ModelProto, tiny: ModelProto, tmp_path: Path
+) -> None:
+    (tmp_path / "model.onnx").write_bytes(quantized.SerializeToString())
+    check_onnx(tmp_path / "model.onnx", INPUT_PORTS, OUTPUT_PORTS, 17)
+    left = {tensor.name for tensor in quantized.graph.initializer}
+    assert not [conv.input[1] for conv in convs(tiny, scene=False) if conv.input[1] in left]
+    assert quantized.ir_version == 8
+
+
+def test_same_ranges_same_bytes(
+    tiny: ModelProto, tiny_ranges: dict[str, Range], quantized: ModelProto
+) -> None:
+    again = quantize(tiny, tiny_ranges)
+    assert again.SerializeToString(deterministic=True) == quantized.SerializeToString(deterministic=True)
+
+
+def test_random_weights_agree_with_fp32(
+    tiny: ModelProto, quantized: ModelProto, make_inputs: Inputs, tolerances: Mapping[str, float]
+) -> None:
+    full, levels = open_bytes(tiny), open_bytes(quantized)
+    for seed, size_hw in ((10, (96, 128)), (11, (61, 77)), (12, (16, 16))):
+        inputs = make_inputs(seed, *size_hw)
+        fused, expected = (s.run([FUSED], inputs)[0].astype(np.float32) for s in (levels, full))
+        assert psnr_db(fused - expected) > tolerances["int8_min_psnr_db"], size_hw
+
+
+def test_trained_weights_agree_with_fp32(
+    shipped: ModelProto, make_inputs: Inputs, tolerances: Mapping[str, float]
+) -> None:
+    """Of the shipped weights, with MinMax ranges of other pictures than those that are judged."""
+    calibration = [*(make_inputs(seed, 96, 128) for seed in range(6)), *extremes()]
+    full, levels = open_bytes(shipped), open_bytes(quantize(shipped, min_max(shipped, calibration)))
+    for seed in (20, 21, 22):
+        inputs = make_inputs(seed, 128, 160)
+        fused, expected = (s.run([FUSED], inputs)[0].astype(np.float32) for s in (levels, full))
+        assert psnr_db(fused - expected) > tolerances["int8_min_psnr_db"]
+
+
+def test_shipped_file_stays_close_on_extremes(shipped: ModelProto, tolerances: Mapping[str, float]) -> None:
+    full = open_bytes(shipped)
+    levels = open_bytes(onnx.load(default_model_dir() / "model.int8.onnx"))
+    for position, inputs in enumerate(extremes((96, 112))):
+        fused, expected = (s.run([FUSED], inputs)[0].astype(np.float32) for s in (levels, full))
+        assert psnr_db(fused - expected) > tolerances["int8_min_psnr_db"], position
+
+
+def test_a_channel_without_weight_keeps_its_bias(tiny: ModelProto, tiny_ranges: dict[str, Range]) -> None:
+    """Its own step would be so fine that the bias in such steps is more than int32 holds."""
+    pruned = ModelProto()
+    pruned.CopyFrom(tiny)
+    graph = Graph(pruned)
+    blend = convs(pruned, scene=False)[-1]
+    weight, bias = (numpy_helper.to_array(graph.initializers[name]).copy() for name in blend.input[1:])
+    weight[40] = 0.0
+    bias[40] = 100.0
+    for name, values in zip(blend.input[1:], (weight, bias), strict=True):
+        graph.initializers[name].CopyFrom(numpy_helper.from_array(values, name))
+    held = Graph(quantize(pruned, tiny_ranges))
+    (conv,) = (node for node in held.model.graph.node if node.name == blend.name)
+    levels, scale = (
+        numpy_helper.to_array(held.initializers[n]) for n in held.producer[conv.input[2]].input[:2]
+    )
+    assert levels[40] * float(scale[40]) == pytest.approx(100.0, rel=1e-5)
+
+
+@given(bounds, bounds)
+def test_range_holds_zero_and_its_ends(a: float, b: float) -> None:
+    low, high = min(a, b), max(a, b)
+    scale, zero_point = Range(low, high).scale_and_zero_point()
+    assert scale > 0
+    assert 0 <= zero_point <= 255
+    assert isinstance(scale, np.float32)
+    # Zero is a level, exactly; both ends are within a step of one.
+    ends = (0 - zero_point) * float(scale), (255 - zero_point) * float(scale)
+    assert ends[0] <= 0.0 <= ends[1]
+    assert ends[0] <= min(low, 0.0) + float(scale)
+    assert ends[1] >= max(high, 0.0) - float(scale)
+
+
+@given(bounds, bounds, st.floats(0, 1))
+def test_values_in_the_range_come_back_within_a_step(a: float, b: float, share: float) -> None:
+    low, high = min(a, b, 0.0), max(a, b, 0.0)
+    assume(high - low > 1e-3)
+    value = low + share * (high - low)
+    scale, zero_point = Range(low, high).scale_and_zero_point()
+    level = np.clip(np.rint(value / scale) + zero_point, 0, 255)
+    assert abs((level - zero_point) * float(scale) - value) <= 1.01 * float(scale)
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(math.nan, 1.0), (0.0, math.nan), (-math.inf, 0.0), (0.0, math.inf), (2.0, 1.0)]
+)
+def test_range_refuses_what_no_levels_span(low: float, high: float) -> None:
+    with pytest.raises(ContractError, match="expected finite bounds, the lower one first, got"):
+        Range(low, high)
+
+
+def test_a_flat_range_still_has_steps() -> None:
+    scale, zero_point = Range(0.0, 0.0).scale_and_zero_point()
+    assert scale > 0
+    assert zero_point == 0

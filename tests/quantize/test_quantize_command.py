@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import ModelProto
+
+from irvis_quantize import __main__ as command
+from irvis_quantize.int8 import Range, quantize
+from irvis_runtime import Fuser
+from irvis_runtime.__main__ import main as irvis
+from irvis_runtime.contract import ModelFile, load_manifest, save_manifest, sha256_of
+
+
+def words(model_dir: Path, pairs_dir: Path, *more: str) -> list[str]:
+    teacher = str(pairs_dir / "taught")
+    return ["quantize", str(model_dir), "--pairs", str(pairs_dir), "--teacher", teacher, *more]
+
+
+@pytest.fixture(scope="module")
+def done(exported_dir: Path, pairs_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model directory after the whole command, with what it measured in measured.json beside it."""
+    folder = tmp_path_factory.mktemp("done")
+    model_dir = Path(shutil.copytree(exported_dir, folder / "tiny"))
+    assert irvis(words(model_dir, pairs_dir, "--json", str(folder / "measured.json"))) == 0
+    return model_dir
+
+
+def test_both_files_enter_the_manifest_and_run(done: Path, tolerances: Mapping[str, float]) -> None:
+    manifest = load_manifest(done)
+    assert set(manifest.files) == {"fp32", "int8", "fp16"}
+    assert manifest.files["int8"].opset == 17
+    assert manifest.files["fp16"].opset == 19
+    picture = np.random.default_rng(0).integers(90, 160, (40, 50), dtype=np.uint8)
+    pictures = {}
+    for precision in manifest.files:
+        with Fuser(done, precision) as fuser:
+            pictures[precision] = fuser.fuse(picture, picture).astype(np.int16)
+    assert np.abs(pictures["fp16"] - pictures["fp32"]).max() <= tolerances["fp16_max_lsb"]
+    assert np.abs(pictures["int8"] - pictures["fp32"]).mean() < 5
+
+
+def test_manifest_keeps_what_the_gate_saw(done: Path) -> None:
+    measured = load_manifest(done).measured
+    told = json.loads((done.parent / "measured.json").read_text())
+    for precision in ("int8", "fp16"):
+        entry = measured[precision]
+        assert isinstance(entry, dict)
+        assert entry["passed"] is True
+        assert entry["held_out"]["pairs"] == 2
+        assert entry["held_out"]["agreement_psnr_db"] == round(told[precision]["agreement_psnr_db"], 3)
+    fp32 = measured["fp32"]
+    assert isinstance(fp32, dict)
+    assert "parity_with_torch" in fp32
+
+
+def test_calibration_says_what_was_chosen(done: Path) -> None:
+    told = json.loads((done / "calibration.json").read_text())
+    assert told["method"] == min(told["held_out_mse"], key=told["held_out_mse"].get)
+    assert told["calibration_pairs"] == ["pair0", "pair1", "pair3", "pair4"]
+    assert told["held_out_pairs"] == ["pair2", "pair5"]
+    assert len(told["ranges"]) == len(told["descent"])
+    assert all(low <= 0 <= high for low, high in told["ranges"].values())
+
+
+def test_nothing_else_is_left(done: Path) -> None:
+    assert sorted(path.name for path in done.iterdir()) == [
+        "calibration.json",
+        "manifest.json",
+        "model.fp16.onnx",
+        "model.int8.onnx",
+        "model.onnx",
+        "student.safetensors",
+    ]
+
+
+def ruin(model: ModelProto, ranges: Mapping[str, Range]) -> ModelProto:
+    return quantize(model, {name: Range(-0.05, 0.05) for name in ranges})
+
+
+def test_a_ruined_quantization_is_refused(
+    model_dir: Path, pairs_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("irvis_quantize.ranges.DESCENT_SHARES", ())
+    monkeypatch.setattr(command, "quantize", ruin)
+    assert irvis(words(model_dir, pairs_dir)) == 1
+    output = capsys.readouterr().out
+    assert "int8: " in output
+    assert "refused: PSNR to the teacher falls by" in output
+    assert "fp16: " in output
+    manifest = load_manifest(model_dir)
+    assert set(manifest.files) == {"fp32", "fp16"}
+    assert not (model_dir / "model.int8.onnx").exists()
+    entry = manifest.measured["int8"]
+    assert isinstance(entry, dict)
+    assert entry["passed"] is False
+
+
+def test_an_older_file_of_a_refused_precision_leaves_the_manifest(
+    model_dir: Path, pairs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older = model_dir / "model.int8.onnx"
+    older.write_bytes((model_dir / "model.onnx").read_bytes())
+    manifest = load_manifest(model_dir)
+    files = {**manifest.files, "int8": ModelFile(older.name, sha256_of(older), 17)}
+    save_manifest(model_dir, replace(manifest, files=files))
+    monkeypatch.setattr("irvis_quantize.ranges.DESCENT_SHARES", ())
+    monkeypatch.setattr(command, "quantize", ruin)
+    assert irvis(words(model_dir, pairs_dir)) == 1
+    assert set(load_manifest(model_dir).files) == {"fp32", "fp16"}
+
+
+def test_a_limit_of_the_users_own(
+    model_dir: Path, pairs_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("irvis_quantize.ranges.DESCENT_SHARES", ())
+    assert irvis(words(model_dir, pairs_dir, "--min-agreement-db", "99")) == 1
+    assert "asked for are 99.0" in capsys.readouterr().out
+    assert set(load_manifest(model_dir).files) == {"fp32"}
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        (["--count", "2"], "--count: expected 3 or more, got 2"),
+        (["--count", "-7"], "--count: expected 3 or more, got -7"),
+        (["--count", "many"], "argument --count: invalid int value: 'many'"),
+        (["--max-drop-db", "nan"], "--max-drop-db: expected a number of dB, got nan"),
+        (["--min-agreement-db", "inf"], "--min-agreement-db: expected a number of dB, got inf"),
+        (["--teacher", "no-such.onnx"], "no-such.onnx: expected a teacher"),
+        (["--teacher", "."], "expected the teacher's fused pictures or a manifest.json, found neither"),
+        (["--pairs", "no-such-folder"], "no-such-folder"),
+        (["--exclude", "pair"], "got 0 after --exclude"),
+        (["--frobnicate"], "--help"),
+    ],
+)
+def test_wrong_arguments_are_one_line(
+    more: list[str],
+    expected: str,
+    exported_dir: Path,
+    pairs_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = {path.name: path.read_bytes() for path in exported_dir.iterdir()}
+    assert irvis(words(exported_dir, pairs_dir, *more)) == 2
+    text = capsys.readouterr().err
+    assert text.startswith("irvis: error: ")
+    assert text.count("\n") == 1
+    assert expected in text
+    assert {path.name: path.read_bytes() for path in exported_dir.iterdir()} == before
+
+
+def test_wrong_model_is_told_before_the_pairs_are_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nowhere = str(tmp_path / "no-pairs")
+    model = tmp_path / "no-model"
+    assert irvis(["quantize", str(model), "--pairs", nowhere, "--teacher", nowhere]) == 2
+    assert f"{model}: expected a model directory, found nothing" in capsys.readouterr().err
+
+
+def test_model_without_fp32_says_what_to_run(
+    model_dir: Path, pairs_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_manifest(model_dir, replace(load_manifest(model_dir), files={}))
+    assert irvis(words(model_dir, pairs_dir)) == 2
+    assert "run `irvis export`" in capsys.readouterr().err

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import ModelProto, TensorProto, numpy_helper
+
+from irvis_quantize import ranges
+from irvis_quantize.examples import Example, extremes, split
+from irvis_quantize.graph import Graph
+from irvis_quantize.int8 import Range, quantize, quantized_tensors
+from irvis_quantize.ranges import Choice, choose_ranges, open_bytes, teacher_error
+from irvis_runtime.contract import CONTEXT, FUSED
+from irvis_runtime.errors import ContractError
+
+Inputs = Callable[[int, int, int], dict[str, NDArray[np.generic]]]
+
+
+@pytest.fixture(scope="module")
+def choice(tiny: ModelProto, examples: list[Example]) -> Choice:
+    calibration, held_out = split(examples)
+    return choose_ranges(tiny, calibration, held_out, extremes())
+
+
+def test_takes_what_the_held_out_pairs_like_best(
+    choice: Choice, tiny: ModelProto, examples: list[Example]
+) -> None:
+    assert set(choice.held_out_mse) == {"minmax", "local-mse", "teacher-descent"}
+    assert choice.held_out_mse[choice.method] == min(choice.held_out_mse.values())
+    _, held_out = split(examples)
+    assert teacher_error(tiny, choice.ranges, held_out) == choice.held_out_mse[choice.method]
+
+
+def test_every_tensor_that_needs_a_range_gets_one(choice: Choice, tiny: ModelProto) -> None:
+    assert list(choice.ranges) == quantized_tensors(tiny)
+    for span in choice.ranges.values():
+        assert span.low <= 0.0 <= span.high
+
+
+def test_descent_says_what_each_share_cost(choice: Choice, tiny: ModelProto) -> None:
+    assert [row["tensor"] for row in choice.steps] == quantized_tensors(tiny)
+    before = [float(row["mse_before"]) for row in choice.steps]
+    assert before == sorted(before, reverse=True)
+    for row in choice.steps:
+        assert {f"mse_at_{share}" for share in ranges.DESCENT_SHARES} <= set(row)
+
+
+def test_a_bad_clip_is_not_taken(
+    tiny: ModelProto, examples: list[Example], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranges, "CLIP_SHARES", (0.05,))
+    monkeypatch.setattr(ranges, "DESCENT_SHARES", ())
+    calibration, held_out = split(examples)
+    found = choose_ranges(tiny, calibration, held_out, extremes())
+    assert found.method == "minmax"
+    assert found.held_out_mse["local-mse"] > 1.5 * found.held_out_mse["minmax"]
+
+
+def test_a_bad_min_max_is_not_taken(
+    tiny: ModelProto, examples: list[Example], make_inputs: Inputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One absurd input among the extremes stretches MinMax, but half of it is better, and is found."""
+    monkeypatch.setattr(ranges, "DESCENT_SHARES", ())
+    absurd = make_inputs(0, 32, 32) | {CONTEXT: np.full((1, 2, 64, 64), 40000, np.float32)}
+    calibration, held_out = split(examples)
+    found = choose_ranges(tiny, calibration, held_out, [absurd])
+    assert found.method == "local-mse"
+    assert found.held_out_mse["local-mse"] < found.held_out_mse["minmax"]
+
+
+def test_a_descent_that_does_not_generalize_is_not_taken(
+    tiny: ModelProto, examples: list[Example], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The teacher of the calibration pairs is black, so narrower ranges look better there and only there."""
+    monkeypatch.setattr(ranges, "DESCENT_SHARES", (0.05,))
+    calibration, held_out = split(examples)
+    misled = [Example(e.name, e.inputs, np.zeros_like(e.target_hw)) for e in calibration]
+    found = choose_ranges(tiny, misled, held_out, extremes())
+    assert any(float(row["mse_at_0.05"]) < float(row["mse_before"]) for row in found.steps)
+    assert found.method != "teacher-descent"
+
+
+def test_min_max_holds_the_extremes(
+    tiny: ModelProto, examples: list[Example], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranges, "CLIP_SHARES", (0.05,))
+    monkeypatch.setattr(ranges, "DESCENT_SHARES", ())
+    found = choose_ranges(tiny, examples[:2], examples[2:3], extremes())
+    assert found.method == "minmax"
+    names = list(found.ranges)
+    watched = ModelProto()
+    watched.CopyFrom(tiny)
+    watched.graph.output.extend(onnx.helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in names)
+    session = open_bytes(watched)
+    for inputs in extremes():
+        for name, values in zip(names, session.run(names, inputs), strict=True):
+            assert found.ranges[name].low <= values.min(), name
+            assert found.ranges[name].high >= values.max(), name
+
+
+def test_error_is_the_mean_square_in_grey_levels(
+    tiny: ModelProto, choice: Choice, examples: list[Example]
+) -> None:
+    session = open_bytes(quantize(tiny, choice.ranges))
+    fused = session.run([FUSED], examples[0].inputs)[0][0, 0].astype(np.float32)
+    three_off = Example("a", examples[0].inputs, fused + 3.0)
+    one_off = Example("b", examples[0].inputs, fused - 1.0)
+    assert teacher_error(tiny, choice.ranges, [three_off]) == pytest.approx(9.0)
+    assert teacher_error(tiny, choice.ranges, [three_off, one_off]) == pytest.approx(5.0)
+
+
+def test_a_network_that_gives_nan_is_refused(tiny: ModelProto, examples: list[Example]) -> None:
+    broken = ModelProto()
+    broken.CopyFrom(tiny)
+    tensor = Graph(broken).initializers["student.trunk.0.bias"]
+    values = numpy_helper.to_array(tensor).copy()
+    values[3] = np.nan
+    tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    with pytest.raises(ContractError, match="expected finite bounds"):
+        choose_ranges(broken, examples[:2], examples[2:3], extremes())
+
+
+def test_ranges_of_nothing_but_zero_are_possible(tiny: ModelProto, examples: list[Example]) -> None:
+    """A dead layer has them; the graph must still be one."""
+    flat = {name: Range(0.0, 0.0) for name in quantized_tensors(tiny)}
+    assert np.isfinite(teacher_error(tiny, flat, examples[:1]))
