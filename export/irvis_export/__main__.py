@@ -20,7 +20,7 @@ from irvis_runtime.contract import (
     sha256_of,
 )
 from irvis_runtime.errors import BackendError, ContractError
-from irvis_runtime.onnx_file import check_onnx
+from irvis_runtime.model_files.onnx_file import check_onnx
 from irvis_train.student import Student
 from irvis_train.student_files import load_student
 from irvis_train.teacher import load_teacher

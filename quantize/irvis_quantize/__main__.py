@@ -23,7 +23,7 @@ from irvis_runtime.contract import (
     save_manifest,
     sha256_of,
 )
-from irvis_runtime.onnx_file import check_onnx
+from irvis_runtime.model_files.onnx_file import check_onnx
 
 from . import fp16
 from .examples import Example, extremes, read_examples, split

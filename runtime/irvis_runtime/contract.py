@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 from .atomic import write_text
-from .checked_files import read_file, sha256_of
 from .errors import ContractError
-from .manifest import (
+from .model_files.checked_files import read_file, sha256_of
+from .model_files.manifest import (
     MANIFEST_NAME,
     MAX_MANIFEST_BYTES,
     PRECISIONS,
@@ -19,8 +19,8 @@ from .manifest import (
     manifest_from_json,
     manifest_to_json,
 )
-from .onnx_file import check_onnx
-from .ports import (
+from .model_files.onnx_file import check_onnx
+from .model_files.ports import (
     CONTEXT,
     CONTEXT_SHAPE,
     FUSED,
@@ -33,7 +33,7 @@ from .ports import (
     Port,
     padded_size,
 )
-from .safetensors_file import check_safetensors
+from .model_files.safetensors_file import check_safetensors
 from .strict_json import shown
 
 __all__ = [

@@ -9,8 +9,8 @@ import struct
 import zlib
 from pathlib import Path
 
-from .checked_files import read_file
 from .errors import ContractError
+from .model_files.checked_files import read_file
 from .tiff_files import TIFF_STARTS, complete_tiff
 
 READABLE = "PNG, JPEG or TIFF"

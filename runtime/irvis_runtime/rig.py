@@ -60,7 +60,11 @@ class RegistrationConfig:
 class OutputConfig:
     """One place where the picture goes."""
 
-    sink: str = field(metadata={"doc": "file://name.mkv ({time} in it: when it began), rtp://host:port, or null:// (encoded nowhere)"})
+    sink: str = field(
+        metadata={
+            "doc": "file://name.mkv ({time} in it: when it began), rtp://host:port, or null:// (encoded nowhere)"
+        }
+    )
     bitrate_kbps: int = field(default=4000, metadata={"doc": "rate of the H.264 encoder"})
     overwrite: bool = field(default=False, metadata={"doc": "replace an existing recording of this name"})
 

@@ -16,7 +16,7 @@ from .contract import FUSED, INFRARED, MANIFEST_NAME, VISIBLE, sha256_of
 from .errors import ContractError
 from .fuser import Fuser
 from .image import read_visible
-from .onnx_file import read_onnx
+from .model_files.onnx_file import read_onnx
 from .picture_files import PICTURE_SUFFIXES
 
 

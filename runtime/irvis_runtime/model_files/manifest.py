@@ -6,9 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from .errors import ContractError
+from irvis_runtime.errors import ContractError
+from irvis_runtime.strict_json import JsonValue, parse, shown, to_json
+
 from .ports import INPUT_PORTS, LUMA, OUTPUT_PORTS, Port
-from .strict_json import JsonValue, parse, shown, to_json
 
 SCHEMA = 1
 MANIFEST_NAME = "manifest.json"

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from irvis_runtime.errors import ContractError
+
 from .checked_files import read_file
-from .errors import ContractError
 from .ports import Port
 from .protobuf_wire import Message
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from irvis_runtime.errors import ContractError
-from irvis_runtime.onnx_file import read_onnx
+from irvis_runtime.model_files.onnx_file import read_onnx
 
 
 @pytest.fixture(scope="module")

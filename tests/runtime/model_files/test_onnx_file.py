@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 
 from irvis_runtime.contract import INPUT_PORTS, OUTPUT_PORTS
 from irvis_runtime.errors import ContractError
-from irvis_runtime.onnx_file import OnnxSummary, check_onnx, read_onnx
+from irvis_runtime.model_files.onnx_file import OnnxSummary, check_onnx, read_onnx
 
 OPSET = 17
 

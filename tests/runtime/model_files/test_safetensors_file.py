@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from irvis_runtime.errors import ContractError
-from irvis_runtime.safetensors_file import check_safetensors
+from irvis_runtime.model_files.safetensors_file import check_safetensors
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,10 @@ import os
 import re
 from pathlib import Path
 
+from irvis_runtime.errors import ContractError
+from irvis_runtime.strict_json import JsonValue, parse, shown
+
 from .checked_files import open_file
-from .errors import ContractError
-from .strict_json import JsonValue, parse, shown
 
 # The format's own limit, https://github.com/huggingface/safetensors (MAX_HEADER_SIZE).
 _MAX_HEADER_BYTES = 100_000_000

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from .errors import ContractError
+from irvis_runtime.errors import ContractError
 
 _BLOCK_BYTES = 1 << 20
 

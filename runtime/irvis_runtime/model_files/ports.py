@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .errors import ContractError
+from irvis_runtime.errors import ContractError
 
 INFRARED = "infrared"
 VISIBLE = "visible"

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 import irvis_runtime
-from irvis_runtime.onnx_file import ALLOWED_OPERATORS, OnnxSummary, read_onnx
-from irvis_runtime.ports import Port
+from irvis_runtime.model_files.onnx_file import ALLOWED_OPERATORS, OnnxSummary, read_onnx
+from irvis_runtime.model_files.ports import Port
 
 SHIPPED = sorted(Path(irvis_runtime.__file__).parent.glob("models/*/*.onnx"))
 

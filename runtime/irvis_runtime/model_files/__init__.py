@@ -1,0 +1,1 @@
+"""What lies in a model directory, read by hand and with suspicion: before any library loads it."""
