@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from irvis_export.to_onnx import OPSET, export_student, finish, write_onnx
 from irvis_runtime.contract import FUSED, INFRARED, INPUT_PORTS, OUTPUT_PORTS, VISIBLE
 from irvis_runtime.errors import BackendError
-from irvis_runtime.onnx_file import check_onnx, read_onnx
+from irvis_runtime.model_files.onnx_file import check_onnx, read_onnx
 from irvis_train.student import Student
 
 

@@ -14,7 +14,7 @@ from irvis_quantize.graph import Graph, cast_target
 from irvis_quantize.ranges import open_bytes
 from irvis_runtime import make_context
 from irvis_runtime.contract import CONTEXT, FUSED, INFRARED, INPUT_PORTS, OUTPUT_PORTS, VISIBLE
-from irvis_runtime.onnx_file import check_onnx, read_onnx
+from irvis_runtime.model_files.onnx_file import check_onnx, read_onnx
 
 Inputs = Callable[[int, int, int], dict[str, NDArray[np.generic]]]
 

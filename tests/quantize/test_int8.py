@@ -20,7 +20,7 @@ from irvis_quantize.ranges import open_bytes
 from irvis_runtime import default_model_dir
 from irvis_runtime.contract import FUSED, INPUT_PORTS, OUTPUT_PORTS
 from irvis_runtime.errors import ContractError
-from irvis_runtime.onnx_file import check_onnx
+from irvis_runtime.model_files.onnx_file import check_onnx
 
 Inputs = Callable[[int, int, int], dict[str, NDArray[np.generic]]]
 Types = Callable[[ModelProto], dict[str, int]]

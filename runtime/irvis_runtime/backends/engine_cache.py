@@ -12,8 +12,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from irvis_runtime.atomic import write_bytes, write_text
-from irvis_runtime.checked_files import read_file
 from irvis_runtime.errors import ContractError
+from irvis_runtime.model_files.checked_files import read_file
 from irvis_runtime.strict_json import parse
 
 SYSTEM_FOLDER = Path("/var/lib/irvis")

@@ -13,7 +13,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from irvis_runtime.errors import BackendError, ContractError
-from irvis_runtime.ports import INFRARED, INPUT_PORTS
+from irvis_runtime.model_files.ports import INFRARED, INPUT_PORTS
 
 from .cudart import Cudart, open_cudart
 from .engine_cache import EngineCache, open_cache

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from irvis_runtime.board import memory_mb, read_jetson
-from irvis_runtime.checked_files import read_file
-from irvis_runtime.onnx_file import read_onnx
+from irvis_runtime.model_files.checked_files import read_file
+from irvis_runtime.model_files.onnx_file import read_onnx
 
 from .cudart import Cudart, Gpu
 from .engine_cache import EngineCache

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from irvis_runtime.board import Board
-from irvis_runtime.checked_files import read_file
+from irvis_runtime.model_files.checked_files import read_file
 from irvis_runtime.strict_json import JsonValue, parse
 from irvis_runtime.targets import Engine
 
