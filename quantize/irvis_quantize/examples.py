@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from irvis_runtime.context import make_context
 from irvis_runtime.contract import CONTEXT, INFRARED, VISIBLE
 from irvis_runtime.errors import ContractError
-from irvis_runtime.pairs import find_dataset_pairs, read_pair
+from irvis_runtime.pairs import find_dataset_pairs, leave_out, read_pair
 from irvis_runtime.progress import Progress
 from irvis_runtime.targets import open_targets
 
@@ -37,7 +37,7 @@ def read_examples(pairs_dir: Path, teacher: Path, count: int, exclude: tuple[str
     """
     if count < MIN_PAIRS:
         raise ContractError(f"--count: expected {MIN_PAIRS} or more, got {count}; take more pairs")
-    pairs = [pair for pair in find_dataset_pairs(pairs_dir) if not any(part in pair.name for part in exclude)]
+    pairs = leave_out(find_dataset_pairs(pairs_dir), exclude)
     if len(pairs) < MIN_PAIRS:
         left_out = " after --exclude" if exclude else ""
         raise ContractError(

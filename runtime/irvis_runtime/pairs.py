@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,20 @@ def find_pairs(folder_infrared: Path, folder_visible: Path) -> list[Pair]:
             "have no file name in common; give the two pictures of a scene the same name"
         )
     return [Pair(stem, infrared[stem], visible[stem]) for stem in stems]
+
+
+def leave_out(pairs: Sequence[Pair], parts: Sequence[str]) -> list[Pair]:
+    """The pairs whose names hold none of `parts`.
+
+    ContractError for a part that no name holds: a slip of the pen would let in what was to stay out.
+    """
+    for part in parts:
+        if not any(part in pair.name for pair in pairs):
+            raise ContractError(
+                f"exclude: expected a part of a pair's name, got {part!r}, which none of {len(pairs)} pairs has; "
+                "names are folder/stem, below the folder of pairs"
+            )
+    return [pair for pair in pairs if not any(part in pair.name for part in parts)]
 
 
 def find_unpaired(folder_infrared: Path, folder_visible: Path) -> list[Path]:

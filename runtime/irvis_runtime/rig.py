@@ -62,7 +62,7 @@ class OutputConfig:
 
     sink: str = field(
         metadata={
-            "doc": "file://name.mkv ({time} in it: when it began), rtp://host:port, or null:// (encoded nowhere)"
+            "doc": "file://name.mkv ({time} in it: the start), rtp://host:port, or null:// (encoded nowhere)"
         }
     )
     bitrate_kbps: int = field(default=4000, metadata={"doc": "rate of the H.264 encoder"})

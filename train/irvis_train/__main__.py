@@ -27,7 +27,9 @@ def main(argv: Sequence[str]) -> int:
     convert = commands.add_parser(
         "convert", prog="irvis train convert", help="write a published teacher checkpoint as safetensors"
     )
-    convert.add_argument("checkpoint", type=Path, help="LD-Lite's final.pt, or the folder with LDFusion's Enc_*.pt, Dec_*.pt")
+    convert.add_argument(
+        "checkpoint", type=Path, help="LD-Lite's final.pt, or the folder with LDFusion's Enc_*.pt, Dec_*.pt"
+    )
     convert.add_argument("-o", "--output", type=Path, required=True, help="the .safetensors file to write")
     arguments = parser.parse_args(argv)
     if arguments.command == "convert":
@@ -35,7 +37,9 @@ def main(argv: Sequence[str]) -> int:
         sys.stdout.write(f"{arguments.output}\n")
         return 0
     if arguments.help:
-        sys.stdout.write(f"usage: irvis train student [CONFIG.toml] [key=value ...]\n\n{describe(DistillConfig)}\n")
+        sys.stdout.write(
+            f"usage: irvis train student [CONFIG.toml] [key=value ...]\n\n{describe(DistillConfig)}\n"
+        )
         return 0
     return _train_student(arguments.config, arguments.overrides)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from irvis_runtime.contract import MIN_SIDE_PX, Manifest, manifest_to_json
 from irvis_runtime.errors import ContractError
 
 from .student import MULTIPLE_PX, StudentShape
@@ -14,37 +15,55 @@ from .student import MULTIPLE_PX, StudentShape
 class DistillConfig:
     """Distillation of a student from its teacher's outputs."""
 
-    teacher: str = field(metadata={"doc": "what load_teacher takes: a checkpoint, a folder of two, a model directory"})
+    teacher: str = field(
+        metadata={"doc": "what load_teacher takes: a checkpoint, a folder of two, a model directory"}
+    )
     pairs: tuple[str, ...] = field(metadata={"doc": "folders searched for ir/ and vis/ to train on"})
     val_pairs: tuple[str, ...] = field(metadata={"doc": "folders of pairs to choose on, never trained on"})
-    output: str = field(metadata={"doc": "the run's folder: checkpoints, log, samples, and the model directory"})
+    output: str = field(
+        metadata={"doc": "the run's folder: checkpoints, log, samples, and the model directory"}
+    )
     name: str = field(default="irvis-s", metadata={"doc": "the model's name"})
     student: StudentShape = field(default_factory=StudentShape, metadata={"doc": "the student's size"})
-    exclude: tuple[str, ...] = field(default=(), metadata={"doc": "parts of pair names that are left out, as LLVIP"})
+    exclude: tuple[str, ...] = field(
+        default=(), metadata={"doc": "parts of pair names that are left out, as LLVIP"}
+    )
     val_exclude: tuple[str, ...] = field(default=(), metadata={"doc": "the same for the pairs to choose on"})
-    longest_side_px: int = field(default=800, metadata={"doc": "larger pictures are reduced to this before labelling"})
+    longest_side_px: int = field(
+        default=800, metadata={"doc": "larger pictures are reduced to this before labelling"}
+    )
     steps: int = field(default=20000, metadata={"doc": "optimizer steps of the whole run"})
     batch: int = field(default=8, metadata={"doc": "crops a step"})
     crop_px: int = field(default=192, metadata={"doc": "side of a crop; a multiple of 16"})
     late_from: float = field(default=0.7, metadata={"doc": "share of the run after which crops are large"})
     late_batch: int = field(default=2, metadata={"doc": "crops a step in the late part"})
-    late_crop_px: int = field(default=384, metadata={"doc": "side of a crop in the late part; a multiple of 16"})
+    late_crop_px: int = field(
+        default=384, metadata={"doc": "side of a crop in the late part; a multiple of 16"}
+    )
     fresh_every: int = field(
-        default=3, metadata={"doc": "every n-th batch is changed at random and labelled anew by the teacher; 0: never"}
+        default=3,
+        metadata={"doc": "every n-th batch is changed at random and labelled anew by the teacher; 0: never"},
     )
     learning_rate: float = field(default=2e-3, metadata={"doc": "peak of the cosine schedule (Adam)"})
     warmup_steps: int = field(default=200, metadata={"doc": "steps of linear warm-up"})
     gradient_weight: float = field(default=1.0, metadata={"doc": "weight of the L1 of picture gradients"})
     ssim_weight: float = field(default=0.15, metadata={"doc": "weight of 1 - SSIM"})
     precision: Literal["fp32", "bf16"] = field(
-        default="bf16", metadata={"doc": "arithmetic of the convolutions; the last tenth of a run is always fp32"}
+        default="bf16",
+        metadata={"doc": "arithmetic of the convolutions; the last tenth of a run is always fp32"},
     )
     seed: int = field(default=1, metadata={"doc": "decides the weights at the start and every batch"})
     threads: int = field(default=0, metadata={"doc": "CPU threads; 0: all cores"})
-    device: str = field(default="auto", metadata={"doc": "cpu, cuda, cuda:0; auto: the GPU where there is one"})
-    validate_every: int = field(default=1000, metadata={"doc": "steps between validations and sample pictures"})
+    device: str = field(
+        default="auto", metadata={"doc": "cpu, cuda, cuda:0; auto: the GPU where there is one"}
+    )
+    validate_every: int = field(
+        default=1000, metadata={"doc": "steps between validations and sample pictures"}
+    )
     checkpoint_every: int = field(default=200, metadata={"doc": "steps between checkpoints"})
-    cache: str = field(default="runs/teacher-cache", metadata={"doc": "folder of the teacher's cached outputs"})
+    cache: str = field(
+        default="runs/teacher-cache", metadata={"doc": "folder of the teacher's cached outputs"}
+    )
 
     def __post_init__(self) -> None:
         """ContractError for values that would fail or mislead later, in the middle of a run."""
@@ -53,13 +72,21 @@ class DistillConfig:
                 raise ContractError(f"{name}: expected 1 or more, got {getattr(self, name)}")
         for name in ("crop_px", "late_crop_px"):
             if getattr(self, name) < MULTIPLE_PX or getattr(self, name) % MULTIPLE_PX:
-                raise ContractError(f"{name}: expected a multiple of {MULTIPLE_PX}, got {getattr(self, name)}")
-        for name in ("fresh_every", "warmup_steps", "threads", "seed"):
+                raise ContractError(
+                    f"{name}: expected a multiple of {MULTIPLE_PX}, got {getattr(self, name)}"
+                )
+        for name in ("fresh_every", "warmup_steps", "gradient_weight", "ssim_weight", "threads", "seed"):
             if getattr(self, name) < 0:
                 raise ContractError(f"{name}: expected 0 or more, got {getattr(self, name)}")
         if not 0.0 <= self.late_from <= 1.0:
             raise ContractError(f"late_from: expected a share from 0 to 1, got {self.late_from}")
         if not 0.0 < self.learning_rate < 1.0:
             raise ContractError(f"learning_rate: expected a number between 0 and 1, got {self.learning_rate}")
+        if self.longest_side_px < MIN_SIDE_PX:
+            raise ContractError(
+                f"longest_side_px: expected {MIN_SIDE_PX} or more, got {self.longest_side_px}"
+            )
+        # The manifest is written last; a name that it refuses must not cost a whole run.
+        manifest_to_json(Manifest(self.name, {}, MULTIPLE_PX, {}, {}))
         if not self.pairs or not self.val_pairs:
             raise ContractError("pairs and val_pairs: expected at least one folder each")

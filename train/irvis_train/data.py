@@ -1,8 +1,9 @@
-"""Pairs with the teacher's outputs: read once, labelled once, cut into batches that depend on seed and step alone."""
+"""Pairs with the teacher's outputs: read and labelled once, cut into batches that seed and step decide."""
 
 from __future__ import annotations
 
 import hashlib
+import tokenize
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +11,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from irvis_runtime.atomic import replacing
-from irvis_runtime.context import area_weights
-from irvis_runtime.errors import ContractError
-from irvis_runtime.pairs import find_dataset_pairs, read_pair
-from irvis_runtime.progress import Progress
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from irvis_runtime.atomic import replacing
+from irvis_runtime.context import area_weights
+from irvis_runtime.contract import MIN_SIDE_PX
+from irvis_runtime.errors import ContractError
+from irvis_runtime.pairs import find_dataset_pairs, leave_out, read_pair
+from irvis_runtime.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -48,21 +51,20 @@ def read_labelled_pairs(
 ) -> list[LabelledPair]:
     """Reads all pairs below the folders and labels them, from the cache where it can.
 
-    `exclude`: parts of names that are left out. ContractError where nothing is left.
+    `exclude`: parts of names that are left out. ContractError where nothing is left, or a part
+    fits no name.
     """
-    pairs = [
-        (folder, pair)
-        for folder in folders
-        for pair in find_dataset_pairs(Path(folder))
-        if not any(part in pair.name for part in exclude)
-    ]
+    pairs = leave_out([pair for folder in folders for pair in find_dataset_pairs(Path(folder))], exclude)
     if not pairs:
-        raise ContractError(f"no pairs in {', '.join(folders)}; expected folders ir/ and vis/ with files of equal names")
+        raise ContractError(
+            f"{', '.join(folders)}: expected pairs besides those that {', '.join(exclude)} leaves out, "
+            "found none; exclude less"
+        )
     device = next((parameter.device for parameter in teacher.parameters()), torch.device("cpu"))
     identity = teacher_identity(teacher).encode()
     labelled: list[LabelledPair] = []
     with Progress("reading and labelling", len(pairs)) as progress:
-        for _, pair in pairs:
+        for pair in pairs:
             infrared, visible = (_reduced(picture, longest_side_px) for picture in read_pair(pair))
             target = _cached_target(teacher, identity, infrared, visible, cache, device)
             context = make_contexts(as_tensor(infrared), as_tensor(visible))[0]
@@ -77,7 +79,7 @@ def as_tensor(picture_hw: NDArray[np.uint8]) -> Tensor:
 
 
 def make_contexts(infrared_n1hw: Tensor, visible_n1hw: Tensor) -> Tensor:
-    """Context (N, 2, 64, 64) in 0..255 of pictures in [0, 1]; what irvis_runtime.context.make_context returns."""
+    """Context (N, 2, 64, 64) in 0..255 of pictures in [0, 1], as irvis_runtime.context.make_context."""
     pictures = torch.cat([infrared_n1hw, visible_n1hw], dim=1) * 255.0
     rows = torch.tensor(area_weights(pictures.shape[-2]), device=pictures.device)
     columns = torch.tensor(area_weights(pictures.shape[-1]), device=pictures.device)
@@ -85,7 +87,7 @@ def make_contexts(infrared_n1hw: Tensor, visible_n1hw: Tensor) -> Tensor:
 
 
 class BatchMaker:
-    """Cuts batches out of labelled pairs; a batch is a function of the seed and the step number."""
+    """Cuts batches out of labelled pairs; a batch is a function of the seed and the step."""
 
     def __init__(self, pairs: Sequence[LabelledPair], teacher: nn.Module, seed: int) -> None:
         self.pairs, self.teacher, self.seed = pairs, teacher, seed
@@ -95,11 +97,13 @@ class BatchMaker:
         random = np.random.default_rng((self.seed, step))
         crops, contexts = [], []
         for _ in range(count):
-            pair = self.pairs[random.integers(len(self.pairs))]
+            pair = self.pairs[int(random.integers(len(self.pairs)))]
             infrared, visible, target = _random_crop(
                 (pair.infrared_hw, pair.visible_hw, pair.target_hw), side_px, random
             )
-            crop = np.stack([infrared / np.float32(255.0), visible / np.float32(255.0), target.astype(np.float32)])
+            crop = np.stack(
+                [infrared / np.float32(255.0), visible / np.float32(255.0), target.astype(np.float32)]
+            )
             axes = _random_axes(random)
             crops.append(torch.from_numpy(crop).flip(axes))
             contexts.append(pair.context_2hw.flip(axes))
@@ -107,7 +111,7 @@ class BatchMaker:
         return Batch(planes_n3hw[:, :1], planes_n3hw[:, 1:2], torch.stack(contexts), planes_n3hw[:, 2:])
 
     def fresh(self, step: int, count: int, side_px: int) -> Batch:
-        """Rescaled crops with other brightness, contrast and noise, labelled now as whole pictures of their own."""
+        """Rescaled crops with other brightness, contrast and noise, labelled now as pictures of their own."""
         random = np.random.default_rng((self.seed, step))
         crops = [self._changed_crop(random, side_px) for _ in range(count)]
         planes_n2hw = torch.round(torch.stack(crops).clamp(0.0, 1.0) * 255.0) / 255.0
@@ -118,7 +122,7 @@ class BatchMaker:
         return Batch(infrared, visible, make_contexts(infrared, visible), target)
 
     def _changed_crop(self, random: np.random.Generator, side_px: int) -> Tensor:
-        pair = self.pairs[random.integers(len(self.pairs))]
+        pair = self.pairs[int(random.integers(len(self.pairs)))]
         height, width = pair.visible_hw.shape
         window = int(np.clip(side_px * random.uniform(0.7, 2.2), 32, min(height, width)))
         crop = np.stack(_random_crop((pair.infrared_hw, pair.visible_hw), window, random))
@@ -137,12 +141,14 @@ class BatchMaker:
 def _random_crop(
     planes_hw: Sequence[NDArray[Any]], side_px: int, random: np.random.Generator
 ) -> tuple[NDArray[Any], ...]:
-    """The same square window of all planes at a random place; what lies beyond a small picture is its reflection."""
+    """The same random square window of all planes; what lies beyond a small picture is its reflection."""
     height, width = planes_hw[0].shape
     top, left = random.integers(max(height - side_px, 0) + 1), random.integers(max(width - side_px, 0) + 1)
     windows = [plane[top : top + side_px, left : left + side_px] for plane in planes_hw]
     missing = [(0, max(side_px - side, 0)) for side in (height, width)]
-    return tuple(np.pad(window, missing, mode="symmetric") if np.any(missing) else window for window in windows)
+    return tuple(
+        np.pad(window, missing, mode="symmetric") if np.any(missing) else window for window in windows
+    )
 
 
 def _random_axes(random: np.random.Generator) -> list[int]:
@@ -153,7 +159,7 @@ def _reduced(picture_hw: NDArray[np.uint8], longest_side_px: int) -> NDArray[np.
     scale = longest_side_px / max(picture_hw.shape)
     if scale >= 1.0:
         return picture_hw
-    size = tuple(max(16, round(side * scale)) for side in picture_hw.shape)
+    size = tuple(max(MIN_SIDE_PX, round(side * scale)) for side in picture_hw.shape)
     reduced = F.interpolate(as_tensor(picture_hw), size=size, mode="area")[0, 0]
     return torch.round(reduced * 255.0).to(torch.uint8).numpy()
 
@@ -166,21 +172,29 @@ def _cached_target(
     cache: Path,
     device: torch.device,
 ) -> NDArray[np.float16]:
-    digest = hashlib.sha256(identity + repr(visible_hw.shape).encode() + infrared_hw.tobytes() + visible_hw.tobytes())
+    digest = hashlib.sha256(
+        identity + repr(visible_hw.shape).encode() + infrared_hw.tobytes() + visible_hw.tobytes()
+    )
     path = cache / f"{digest.hexdigest()}.npy"
-    if path.exists():
-        try:
-            target: NDArray[np.float16] = np.load(path, allow_pickle=False)
-        except (ValueError, OSError, EOFError):
-            path.unlink()
-        else:
-            return target
+    cached = _read_cached(path, visible_hw.shape)
+    if cached is not None:
+        return cached
     with torch.no_grad():
         fused = teacher(as_tensor(infrared_hw).to(device), as_tensor(visible_hw).to(device))
-    target = fused[0, 0].cpu().numpy().astype(np.float16)
+    target: NDArray[np.float16] = fused[0, 0].cpu().numpy().astype(np.float16)
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.save(file, target)
     return target
+
+
+def _read_cached(path: Path, size_hw: tuple[int, ...]) -> NDArray[np.float16] | None:
+    """Returns the cached picture; None, for it to be made anew, where there is none or only a damaged one."""
+    try:
+        target = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError, tokenize.TokenError):
+        return None
+    is_whole = isinstance(target, np.ndarray) and target.dtype == np.float16 and target.shape == size_hw
+    return target if is_whole else None
 
 
 def teacher_identity(teacher: nn.Module) -> str:

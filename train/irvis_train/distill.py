@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from irvis_runtime.config import to_mapping
-from irvis_runtime.image import write_picture
-from irvis_runtime.metrics import evaluate
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from irvis_runtime.config import to_mapping
+from irvis_runtime.errors import ContractError
+from irvis_runtime.image import write_picture
+from irvis_runtime.metrics import evaluate
 
 from .config import DistillConfig
 from .data import Batch, BatchMaker, LabelledPair, as_tensor, read_labelled_pairs, teacher_identity
@@ -36,30 +39,50 @@ def distil(config: DistillConfig) -> Path:
     """Trains a student as configured and returns its model directory, `<output>/<name>`."""
     if config.threads:
         torch.set_num_threads(config.threads)
-    device = torch.device(_device_name(config.device))
+    device = _open_device(config.device)
+    run_dir = Path(config.output)
+    run_dir.mkdir(parents=True, exist_ok=True)
     teacher = load_teacher(config.teacher).to(device)
     cache = Path(config.cache)
     train_pairs = read_labelled_pairs(config.pairs, config.exclude, teacher, config.longest_side_px, cache)
-    val_pairs = read_labelled_pairs(config.val_pairs, config.val_exclude, teacher, config.longest_side_px, cache)
+    val_pairs = read_labelled_pairs(
+        config.val_pairs, config.val_exclude, teacher, config.longest_side_px, cache
+    )
     torch.manual_seed(config.seed)
-    student = Student(config.student).to(device, memory_format=torch.channels_last)
-    run_dir = Path(config.output)
-    task = Distillation(student, BatchMaker(train_pairs, teacher, config.seed), val_pairs, config, run_dir / "samples")
+    student = Student(config.student).to(device).to(memory_format=torch.channels_last)
+    task = Distillation(
+        student, BatchMaker(train_pairs, teacher, config.seed), val_pairs, config, run_dir / "samples"
+    )
     schedule = Schedule(
-        config.steps, config.warmup_steps, config.learning_rate, config.checkpoint_every, config.validate_every
+        config.steps,
+        config.warmup_steps,
+        config.learning_rate,
+        config.checkpoint_every,
+        config.validate_every,
     )
     result = fit(task, schedule, run_dir)
-    return write_model_dir(run_dir / config.name, student.cpu(), config, [pair.name for pair in train_pairs], result)
+    return write_model_dir(
+        run_dir / config.name, student.cpu(), config, [pair.name for pair in train_pairs], result
+    )
 
 
 class Distillation:
     """The task of imitating the teacher's output; see fit.Task."""
 
     def __init__(
-        self, student: Student, batches: BatchMaker, val_pairs: Sequence[LabelledPair], config: DistillConfig, samples: Path
+        self,
+        student: Student,
+        batches: BatchMaker,
+        val_pairs: Sequence[LabelledPair],
+        config: DistillConfig,
+        samples: Path,
     ) -> None:
         self.module: nn.Module = student
-        self.student, self.batches, self.val_pairs, self.config, self.samples = student, batches, val_pairs, config, samples
+        self.student = student
+        self.batches = batches
+        self.val_pairs = val_pairs
+        self.config = config
+        self.samples = samples
         self.device = next(student.parameters()).device
         self.identity: Mapping[str, Any] = {
             **{key: value for key, value in to_mapping(config).items() if key not in MAY_DIFFER},
@@ -76,7 +99,9 @@ class Distillation:
         )
         with torch.autocast(self.device.type, torch.bfloat16, enabled=lower):
             fused = self.student(infrared * 255.0, visible * 255.0, context)
-        return distillation_loss(fused.float() / 255.0, target, self.config.gradient_weight, self.config.ssim_weight)
+        return distillation_loss(
+            fused.float() / 255.0, target, self.config.gradient_weight, self.config.ssim_weight
+        )
 
     def _batch(self, step: int) -> Batch:
         config = self.config
@@ -92,8 +117,9 @@ class Distillation:
         psnr, ssim = [], []
         for index, pair in enumerate(self.val_pairs):
             fused_hw = self._fuse(pair)
-            target_hw = np.round(pair.target_hw.astype(np.float32) * 255.0).astype(np.uint8)
-            psnr.append(psnr_db(as_tensor(fused_hw), torch.from_numpy(pair.target_hw.astype(np.float32))[None, None]))
+            target = torch.from_numpy(pair.target_hw).float()
+            target_hw = torch.round(target * 255.0).to(torch.uint8).numpy()
+            psnr.append(psnr_db(as_tensor(fused_hw), target[None, None]))
             # `evaluate` sums SSIM over its two sources; here both are the teacher's picture.
             ssim.append(evaluate(fused_hw, target_hw, target_hw, names=["SSIM"])["SSIM"] / 2.0)
             if index % max(1, len(self.val_pairs) // SAMPLES) == 0:
@@ -102,7 +128,7 @@ class Distillation:
         self.student.train()
         return {"psnr_db": float(np.mean(psnr)), "worst_psnr_db": min(psnr), "ssim": float(np.mean(ssim))}
 
-    def _fuse(self, pair: LabelledPair) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    def _fuse(self, pair: LabelledPair) -> NDArray[np.uint8]:
         height, width = pair.visible_hw.shape
         padding = (0, -width % MULTIPLE_PX, 0, -height % MULTIPLE_PX)
         infrared, visible = (
@@ -111,11 +137,16 @@ class Distillation:
         )
         with torch.no_grad():
             fused = self.student(infrared, visible, pair.context_2hw[None].to(self.device))
-        return fused[0, 0, :height, :width].round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+        picture: NDArray[np.uint8] = fused[0, 0, :height, :width].round().clamp(0, 255).byte().cpu().numpy()
+        return picture
 
 
-def _device_name(name: str) -> str:
+def _open_device(name: str) -> torch.device:
+    """Returns the device; ContractError where this machine has none of that name."""
+    count = torch.cuda.device_count()
     if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return name
-
+        return torch.device("cuda" if count else "cpu")
+    known = ["cpu", *(["cuda"] if count else []), *(f"cuda:{index}" for index in range(count))]
+    if name not in known:
+        raise ContractError(f"device: expected one of auto, {', '.join(known)} on this machine, got {name!r}")
+    return torch.device(name)

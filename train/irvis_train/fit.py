@@ -1,7 +1,7 @@
 """The one loop for all that is trained: schedule, checkpoints, resume, log, progress.
 
-A run can be killed at any moment: a checkpoint is one file that is renamed into place, and each batch depends on the
-seed and the step alone, so that a resumed run gives the very weights of one that was never stopped.
+A run can be killed at any moment: a checkpoint is one file that is renamed into place, and each batch depends
+on the seed and the step alone, so that a resumed run gives the very weights of one that was never stopped.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from irvis_runtime.atomic import replacing
+from torch import Tensor, nn
+
+from irvis_runtime.atomic import write_text
 from irvis_runtime.errors import ContractError
 from irvis_runtime.progress import Progress
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor, nn
+
+from .tensor_files import read_tensors, write_tensors
 
 CHECKPOINT = "checkpoint.safetensors"
 LOG = "log.jsonl"
@@ -63,11 +64,16 @@ class Task(Protocol):
 
 
 def fit(task: Task, schedule: Schedule, run_dir: Path) -> dict[str, float]:
-    """Trains to the last step, from the run's checkpoint where there is one; returns the last validation."""
+    """Trains to the last step, from the run's checkpoint where there is one; returns the last validation.
+
+    The result holds the task's numbers and `seconds`, which all sittings of the run took together.
+    ContractError for a checkpoint that is damaged or of another task, and for a run that diverges.
+    """
     run_dir.mkdir(parents=True, exist_ok=True)
-    # eps: gradients of a loss in [0, 1] are small; the default 1e-8 is kept, foreach is off for equal results.
+    # One parameter at a time, so that the order of operations is the same on every device.
     optimizer = torch.optim.Adam(task.module.parameters(), lr=schedule.learning_rate, foreach=False)
     start, spent_s = _resume(task, optimizer, run_dir / CHECKPOINT)
+    _drop_rows_after(run_dir / LOG, start)
     began = time.monotonic()
     result: dict[str, float] = {}
     with Progress("training", schedule.steps, start) as progress:
@@ -76,7 +82,10 @@ def fit(task: Task, schedule: Schedule, run_dir: Path) -> dict[str, float]:
             done = step + 1
             if done % schedule.validate_every == 0 or done == schedule.steps:
                 result = dict(task.validate(done))
-                _log(run_dir / LOG, {"step": done, **result, **_floats(parts), "seconds": spent_s + _since(began)})
+                _log(
+                    run_dir / LOG,
+                    {"step": done, **result, **_floats(parts), "seconds": spent_s + _since(began)},
+                )
             if done % schedule.checkpoint_every == 0 or done == schedule.steps:
                 _save(task, optimizer, run_dir / CHECKPOINT, done, spent_s + _since(began))
             progress.step(_note(parts, result))
@@ -90,10 +99,16 @@ def _train_step(task: Task, optimizer: torch.optim.Optimizer, rate: float, step:
         group["lr"] = rate
     loss, parts = task.loss(step)
     if not torch.isfinite(loss):
-        raise ContractError(f"step {step}: the loss is {float(loss)}; lower learning_rate and start the run again")
+        raise ContractError(
+            f"step {step}: the loss is {loss.item()}; lower learning_rate and start the run again"
+        )
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(task.module.parameters(), GRADIENT_CLIP)
+    norm = nn.utils.clip_grad_norm_(task.module.parameters(), GRADIENT_CLIP)
+    if not torch.isfinite(norm):
+        raise ContractError(
+            f"step {step}: the gradient is {norm.item()}; lower learning_rate and start the run again"
+        )
     optimizer.step()
     return parts
 
@@ -102,34 +117,41 @@ def _save(task: Task, optimizer: torch.optim.Optimizer, path: Path, step: int, s
     tensors = {f"module.{name}": tensor for name, tensor in task.module.state_dict().items()}
     for name, parameter in task.module.named_parameters():
         for key, value in optimizer.state[parameter].items():
-            tensors[f"adam.{key}.{name}"] = torch.as_tensor(value)
+            tensors[f"adam.{key}.{name}"] = value
     metadata = {"step": str(step), "seconds": repr(spent_s), "identity": _identity(task)}
-    with replacing(path) as temporary:
-        save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, temporary, metadata)
+    write_tensors(path, tensors, metadata)
 
 
 def _resume(task: Task, optimizer: torch.optim.Optimizer, path: Path) -> tuple[int, float]:
     """Loads the checkpoint into module and optimizer; returns the steps done and the seconds they took."""
     if not path.exists():
         return 0, 0.0
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata()
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-    except (SafetensorError, OSError) as error:
-        raise ContractError(f"{path}: not a whole checkpoint ({error}); delete it to start again") from error
-    if metadata["identity"] != _identity(task):
+    tensors, metadata = read_tensors(path, "delete it to start again")
+    if metadata.get("identity") != _identity(task):
         raise ContractError(
             f"{path}: was made with another configuration; name another output, or delete it to start again"
         )
+    try:
+        _load(task, optimizer, tensors)
+        return int(metadata["step"]), float(metadata["seconds"])
+    except (KeyError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ContractError(
+            f"{path}: was made by another version of irvis ({reason}); delete it to start again"
+        ) from error
+
+
+def _load(task: Task, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    prefix = "module."
     task.module.load_state_dict(
-        {name.removeprefix("module."): tensor for name, tensor in tensors.items() if name.startswith("module.")}
+        {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
     )
     for name, parameter in task.module.named_parameters():
-        for key in ("step", "exp_avg", "exp_avg_sq"):
-            value = tensors[f"adam.{key}.{name}"]
-            optimizer.state[parameter][key] = value if key == "step" else value.to(parameter.device)
-    return int(metadata["step"]), float(metadata["seconds"])
+        state = optimizer.state[parameter]
+        state["step"] = tensors[f"adam.step.{name}"]
+        for key in ("exp_avg", "exp_avg_sq"):
+            # In the parameter's memory format, as Adam made it.
+            state[key] = torch.empty_like(parameter, requires_grad=False).copy_(tensors[f"adam.{key}.{name}"])
 
 
 def _identity(task: Task) -> str:
@@ -138,7 +160,24 @@ def _identity(task: Task) -> str:
 
 def _log(path: Path, row: Mapping[str, float]) -> None:
     with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps({name: round(float(value), 6) for name, value in row.items()}) + "\n")
+        file.write(json.dumps({name: round(value, 6) for name, value in row.items()}) + "\n")
+
+
+def _drop_rows_after(path: Path, step: int) -> None:
+    """Drops what is to be written again: rows later than the checkpoint, and one that a kill cut off."""
+    if not path.exists():
+        return
+    text = path.read_text(encoding="utf-8", errors="replace")
+    kept = "".join(f"{line}\n" for line in text.splitlines() if _step_of(line) <= step)
+    if kept != text:
+        write_text(path, kept)
+
+
+def _step_of(line: str) -> float:
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf
 
 
 def _note(parts: Mapping[str, Tensor], result: Mapping[str, float]) -> str:
@@ -147,7 +186,7 @@ def _note(parts: Mapping[str, Tensor], result: Mapping[str, float]) -> str:
 
 
 def _floats(parts: Mapping[str, Tensor]) -> dict[str, float]:
-    return {name: float(value) for name, value in parts.items()}
+    return {f"loss_{name}": float(value) for name, value in parts.items()}
 
 
 def _since(began: float) -> float:

@@ -1,9 +1,9 @@
 """The published LDFusion topology, with or without its style branch, at any width.
 
 Paper: "Infrared and Visible Image Fusion With Language-Driven Loss and Knowledge Distillation",
-doi:10.1109/TNNLS.2026.3688448. Module names follow the published checkpoints (github.com/wyhlaowang/LDFusion and
-.../LD-Lite, both Apache-2.0), so that these load with every key matched. LD-Lite is this network without the
-style branch and at half width.
+doi:10.1109/TNNLS.2026.3688448. Module names follow the published checkpoints (github.com/wyhlaowang/LDFusion
+and .../LD-Lite, both Apache-2.0), so that these load with every key matched. LD-Lite is this network without
+the style branch and at half width.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class LdFusionShape:
 class LdFusion(nn.Module):
     """Fuses whole pictures: (N, 1, H, W) infrared and visible in [0, 1] -> (N, 1, H, W) fused in [0, 1].
 
-    Its norms use statistics of the whole picture, so a crop is fused as a picture of its own. H and W of 16 and
-    more; the network itself returns 8*floor(H/8)+21 rows, of which the first H are kept, as published.
+    Its norms use statistics of the whole picture, so a crop is fused as a picture of its own. H and W are 16
+    or more; the network itself returns 8*floor(H/8)+21 rows, of which the first H are kept, as published.
     """
 
     def __init__(self, shape: LdFusionShape) -> None:
@@ -64,16 +64,25 @@ class _Encoder(nn.Module):
         self.style = shape.style
 
     def forward(self, infrared_n1hw: Tensor, visible_n1hw: Tensor) -> tuple[Tensor, Tensor | None]:
-        content = torch.cat([self.content_encoder1(visible_n1hw), self.content_encoder2(infrared_n1hw)], dim=1)
+        content = torch.cat(
+            [self.content_encoder1(visible_n1hw), self.content_encoder2(infrared_n1hw)], dim=1
+        )
         if not self.style:
             return content, None
-        return content, torch.cat([self.style_encoder1(visible_n1hw), self.style_encoder2(infrared_n1hw)], dim=1)
+        return content, torch.cat(
+            [self.style_encoder1(visible_n1hw), self.style_encoder2(infrared_n1hw)], dim=1
+        )
 
 
 class _ContentEncoder(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
-        layers: list[nn.Module] = [nn.ReflectionPad2d(3), nn.Conv2d(1, width, 7), nn.InstanceNorm2d(width), nn.ReLU()]
+        layers: list[nn.Module] = [
+            nn.ReflectionPad2d(3),
+            nn.Conv2d(1, width, 7),
+            nn.InstanceNorm2d(width),
+            nn.ReLU(),
+        ]
         for _ in range(DOWNSAMPLINGS):
             layers += [nn.Conv2d(width, 2 * width, 4, 2, 1), nn.InstanceNorm2d(2 * width), nn.ReLU()]
             width *= 2
@@ -149,9 +158,17 @@ class _Decoder(nn.Module):
         self.style = shape.style
         layers: list[nn.Module] = []
         for _ in range(DOWNSAMPLINGS):
-            layers += [nn.ConvTranspose2d(channels, channels // 2, 5, 2), _LayerNorm(channels // 2), nn.ReLU()]
+            layers += [
+                nn.ConvTranspose2d(channels, channels // 2, 5, 2),
+                _LayerNorm(channels // 2),
+                nn.ReLU(),
+            ]
             channels //= 2
-        layers += [nn.ReflectionPad2d(3), nn.Conv2d(channels, 1, 7), nn.Tanh() if shape.style else nn.Sigmoid()]
+        layers += [
+            nn.ReflectionPad2d(3),
+            nn.Conv2d(channels, 1, 7),
+            nn.Tanh() if shape.style else nn.Sigmoid(),
+        ]
         self.model_up = nn.Sequential(*layers)
 
     def forward(self, content: Tensor, style: Tensor | None) -> Tensor:
@@ -187,7 +204,7 @@ class _StyleMlp(nn.Module):
 
 
 class _LayerNorm(nn.Module):
-    """Normalises over channels and pixels together; standard deviation with N-1, eps added to it, as published."""
+    """Normalises over channels and pixels together; deviation with N-1, eps added to it, as published."""
 
     def __init__(self, channels: int, eps: float = 1e-5) -> None:
         super().__init__()

@@ -33,12 +33,14 @@ def gradient_difference(a_n1hw: Tensor, b_n1hw: Tensor) -> Tensor:
 
 
 def structural_similarity(a_n1hw: Tensor, b_n1hw: Tensor) -> Tensor:
-    """Mean SSIM over 7x7 box windows two pixels apart: a quarter of the Gaussian form's cost, for training only.
+    """Mean SSIM over 7x7 box windows two pixels apart: cheaper than the Gaussian form, for training only.
 
     Wang et al. 2004, doi:10.1109/TIP.2003.819861; the reported SSIM is irvis_runtime.metrics'.
     """
     products = torch.cat([a_n1hw, b_n1hw, a_n1hw * a_n1hw, b_n1hw * b_n1hw, a_n1hw * b_n1hw], dim=1)
-    mean_a, mean_b, square_a, square_b, product = F.avg_pool2d(products, SSIM_WINDOW_PX, stride=2).chunk(5, dim=1)
+    mean_a, mean_b, square_a, square_b, product = F.avg_pool2d(products, SSIM_WINDOW_PX, stride=2).chunk(
+        5, dim=1
+    )
     variance_a, variance_b = square_a - mean_a * mean_a, square_b - mean_b * mean_b
     covariance = product - mean_a * mean_b
     luminance = (2 * mean_a * mean_b + SSIM_C1) / (mean_a * mean_a + mean_b * mean_b + SSIM_C1)

@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
-import irvis_runtime
 import numpy as np
 import torch
+
+import irvis_runtime
 from irvis_runtime.config import to_mapping
 from irvis_runtime.contract import Manifest, WeightFile, save_manifest, sha256_of
 
@@ -22,7 +23,11 @@ WEIGHTS_NAME = "student.safetensors"
 
 
 def write_model_dir(
-    folder: Path, student: Student, config: DistillConfig, pair_names: Sequence[str], result: Mapping[str, float]
+    folder: Path,
+    student: Student,
+    config: DistillConfig,
+    pair_names: Sequence[str],
+    result: Mapping[str, float],
 ) -> Path:
     """Writes weights and manifest and returns the folder; `irvis export` and `irvis quantize` extend it."""
     save_student(student, folder / WEIGHTS_NAME)
@@ -63,7 +68,9 @@ def _commit() -> str:
     here = Path(__file__).parent
     try:
         commit, changes = (
-            subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+            subprocess.run(
+                ["git", *words], cwd=here, capture_output=True, text=True, check=True
+            ).stdout.strip()
             for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
         )
     except (OSError, subprocess.CalledProcessError):

@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from irvis_runtime.errors import ContractError
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from irvis_runtime.errors import ContractError
 
 BLOCK_PX = 4
 """Side of the pixel block that one position of the trunk holds."""
@@ -22,7 +23,7 @@ DEVIATION_FLOOR = 8.0
 TRUNK_CLIP = 5.0
 """Normalised inputs are clipped to +-5 deviations before the trunk; the blend takes them unclipped."""
 BLEND_SCALE = 64.0
-"""Grey levels per unit of the last convolution, so that its weights train at the others' scale; folded at export."""
+"""Grey levels per unit of the last convolution: its weights train at the others' scale. Folded at export."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,12 @@ class StudentShape:
                 raise ContractError(f"{name}: expected a multiple of 16, got {getattr(self, name)}")
         if self.trunk_layers < 1:
             raise ContractError(f"trunk_layers: expected 1 or more, got {self.trunk_layers}")
+        if any(dilation < 1 for dilation in self.dilations):
+            raise ContractError(f"dilations: expected 1 or more each, got {list(self.dilations)}")
 
 
 class Student(nn.Module):
-    """Fuses luma: infrared, visible (N, 1, H, W) and context (N, 2, 64, 64) -> fused (N, 1, H, W), all 0..255.
+    """Fuses luma: infrared, visible (N, 1, H, W), context (N, 2, 64, 64) -> fused (N, 1, H, W), all 0..255.
 
     H and W are multiples of 16; the output is neither rounded nor clipped.
     """
@@ -59,7 +62,9 @@ class Student(nn.Module):
         channels = shape.channels
         self.scene = SceneEncoder(shape.wide_channels, 1 + len(shape.dilations))
         self.head = nn.Conv2d(2 * BLOCK_PX**2, channels, 3, padding=1)
-        self.trunk = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(shape.trunk_layers))
+        self.trunk = nn.ModuleList(
+            nn.Conv2d(channels, channels, 3, padding=1) for _ in range(shape.trunk_layers)
+        )
         self.wide = WideBranch(channels, shape.wide_channels, shape.dilations)
         self.blend = nn.Conv2d(channels, 3 * BLOCK_PX**2, 3, padding=1)
         self.blend_scale_folded = False
@@ -79,8 +84,8 @@ class Student(nn.Module):
         maps = self.blend(self._features(normal.clamp(-TRUNK_CLIP, TRUNK_CLIP), offsets))
         if not self.blend_scale_folded:
             maps = maps * BLEND_SCALE
-        infrared, visible = normal.split(BLOCK_PX**2, dim=1)
-        weight_infrared, weight_visible, offset = maps.split(BLOCK_PX**2, dim=1)
+        infrared, visible = torch.split(normal, BLOCK_PX**2, dim=1)
+        weight_infrared, weight_visible, offset = torch.split(maps, BLOCK_PX**2, dim=1)
         return weight_infrared * infrared + weight_visible * visible + offset
 
     def fold_blend_scale(self) -> None:
@@ -107,7 +112,7 @@ class Student(nn.Module):
 
 
 class SceneEncoder(nn.Module):
-    """What kind of scene it is: thumbnails -> one channel offset (N, C, 1, 1) for each layer of the wide branch."""
+    """What kind of scene it is: thumbnails -> offsets (N, C, 1, 1) for the layers of the wide branch."""
 
     def __init__(self, wide_channels: int, layers: int) -> None:
         super().__init__()
@@ -120,7 +125,9 @@ class SceneEncoder(nn.Module):
             nn.Conv2d(32, 64, 3, 2, 1),
             nn.ReLU(),
         )
-        self.mix = nn.Sequential(nn.Conv2d(64 + 4, 128, 1), nn.ReLU(), nn.Conv2d(128, layers * wide_channels, 1))
+        self.mix = nn.Sequential(
+            nn.Conv2d(64 + 4, 128, 1), nn.ReLU(), nn.Conv2d(128, layers * wide_channels, 1)
+        )
 
     def forward(self, context_n2hw: Tensor, mean: Tensor, deviation: Tensor) -> list[Tensor]:
         """Returns the offsets; `mean` and `deviation` are (N, 2, 1, 1) in grey levels."""
@@ -128,17 +135,18 @@ class SceneEncoder(nn.Module):
         pooled = self.down(normal).mean(dim=(2, 3), keepdim=True)
         exposure = torch.cat([mean / 128.0 - 1.0, deviation / 64.0 - 1.0], dim=1)
         offsets: Tensor = self.mix(torch.cat([pooled, exposure], dim=1))
-        return list(offsets.split(self.wide_channels, dim=1))
+        return list(torch.split(offsets, self.wide_channels, dim=1))
 
 
 class WideBranch(nn.Module):
-    """A wide field of view at a sixteenth of the resolution, brought back to a quarter by a 1x1 and DepthToSpace."""
+    """A wide field at a sixteenth of the resolution, brought back to a quarter by a 1x1 and DepthToSpace."""
 
     def __init__(self, channels: int, wide_channels: int, dilations: tuple[int, ...]) -> None:
         super().__init__()
         self.enter = nn.Conv2d(channels, wide_channels, 4, stride=4)
         self.layers = nn.ModuleList(
-            nn.Conv2d(wide_channels, wide_channels, 3, padding=dilation, dilation=dilation) for dilation in dilations
+            nn.Conv2d(wide_channels, wide_channels, 3, padding=dilation, dilation=dilation)
+            for dilation in dilations
         )
         self.leave = nn.Conv2d(wide_channels, channels * BLOCK_PX**2, 1)
 
@@ -158,7 +166,7 @@ def context_statistics(context_n2hw: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def space_to_depth(picture_n1hw: Tensor) -> Tensor:
-    """(N, 1, H, W) -> (N, 16, H/4, W/4), rows first; ONNX SpaceToDepth, equal to pixel_unshuffle for one channel."""
+    """(N, 1, H, W) -> (N, 16, H/4, W/4), rows first; as ONNX SpaceToDepth of a single channel."""
     return F.pixel_unshuffle(picture_n1hw, BLOCK_PX)
 
 

@@ -8,25 +8,28 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from irvis_runtime.atomic import replacing
-from irvis_runtime.config import from_mapping
-from irvis_runtime.contract import CONTEXT_SHAPE, checked_weights_path, load_manifest
-from irvis_runtime.errors import ContractError
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from irvis_runtime.config import from_mapping
+from irvis_runtime.contract import checked_weights_path, load_manifest
+from irvis_runtime.errors import ContractError
+
+from .data import make_contexts
 from .student import MULTIPLE_PX, Student, StudentShape
+from .tensor_files import read_tensors, write_tensors
 
 FORMAT = "irvis-student-1"
 
 
 def save_student(student: Student, path: Path) -> None:
-    """Writes the weights and the shape, atomically."""
+    """Writes weights and shape, atomically; ContractError for a student that was folded for export."""
+    if student.blend_scale_folded:
+        raise ContractError(
+            f"{path}: expected weights as trained, got some folded for export; save it before the export"
+        )
     metadata = {"format": FORMAT, "shape": json.dumps(dataclasses.asdict(student.shape))}
-    with replacing(path) as temporary:
-        save_file({name: tensor.contiguous() for name, tensor in student.state_dict().items()}, temporary, metadata)
+    write_tensors(path, student.state_dict(), metadata)
 
 
 def load_student(model_dir: Path) -> Student:
@@ -36,20 +39,33 @@ def load_student(model_dir: Path) -> Student:
 
 def read_student(path: Path) -> Student:
     """Returns the student in a weights file, in eval mode; ContractError if it is not one."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata: Mapping[str, str] = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-    except (SafetensorError, OSError) as error:
-        raise ContractError(f"{path}: not a whole safetensors file ({error}); train or download it again") from error
+    tensors, metadata = read_tensors(path, "train or download it again")
     if metadata.get("format") != FORMAT:
-        raise ContractError(f"{path}: expected format {FORMAT!r}, got {metadata.get('format')!r}; train it again")
-    student = Student(from_mapping(StudentShape, json.loads(metadata["shape"]), f"{path}: shape"))
+        raise ContractError(
+            f"{path}: expected format {FORMAT!r}, got {metadata.get('format')!r}; train it again"
+        )
+    student = Student(_shape(metadata, path))
     try:
         student.load_state_dict(tensors, strict=True)
     except RuntimeError as error:
-        raise ContractError(f"{path}: tensors do not fit the student ({' '.join(str(error).split())[:300]})") from error
+        reason = " ".join(str(error).split())[:300]
+        raise ContractError(f"{path}: tensors do not fit the student ({reason}); train it again") from error
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise ContractError(f"{path}: {name} holds NaN or infinity; train it again")
     return student.eval()
+
+
+def _shape(metadata: Mapping[str, str], path: Path) -> StudentShape:
+    try:
+        members = json.loads(metadata.get("shape", ""))
+    except ValueError as error:
+        raise ContractError(f"{path}: shape in the header is not JSON ({error}); train it again") from error
+    if not isinstance(members, dict):
+        raise ContractError(
+            f"{path}: shape in the header: expected an object, got {members!r}; train it again"
+        )
+    return from_mapping(StudentShape, members, f"{path}: shape")
 
 
 class StudentAsTeacher(nn.Module):
@@ -62,8 +78,8 @@ class StudentAsTeacher(nn.Module):
     def forward(self, infrared_n1hw: Tensor, visible_n1hw: Tensor) -> Tensor:
         """Returns the fused luma, made with each picture's own thumbnails as context."""
         height, width = visible_n1hw.shape[-2:]
+        context = make_contexts(infrared_n1hw, visible_n1hw)
         pictures = torch.cat([infrared_n1hw, visible_n1hw], dim=1) * 255.0
-        context = F.interpolate(pictures, size=CONTEXT_SHAPE[-2:], mode="area")
         padded = F.pad(pictures, (0, -width % MULTIPLE_PX, 0, -height % MULTIPLE_PX), mode="replicate")
         fused: Tensor = self.student(padded[:, :1], padded[:, 1:], context)
         return (fused[..., :height, :width] / 255.0).clamp(0.0, 1.0)

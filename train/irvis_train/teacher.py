@@ -1,26 +1,28 @@
-"""Loads teachers: published checkpoints, their safetensors form, or a model directory whose student teaches."""
+"""Loads teachers: published checkpoints, their safetensors form, or a model directory's student."""
 
 from __future__ import annotations
 
 import json
-import pickle
 from pathlib import Path
 
 import torch
-from irvis_runtime.atomic import replacing
+from torch import Tensor, nn
+
 from irvis_runtime.contract import MANIFEST_NAME
 from irvis_runtime.errors import ContractError
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor, nn
 
 from .ldfusion import LdFusion, LdFusionShape
 from .student_files import StudentAsTeacher, load_student
+from .tensor_files import read_tensors, write_tensors
 
 FORMAT = "irvis-teacher-1"
+SUFFIX = ".safetensors"
+FIRST_TENSOR = "encoder.content_encoder1.model.1.weight"
+MAX_WIDTH = 256
+"""Of a checkpoint's first convolution; a damaged file must not claim all memory."""
 EXPECTED = (
-    "expected a teacher: LD-Lite's final.pt, a folder with LDFusion's Enc_*.pt and Dec_*.pt, a teacher .safetensors "
-    "written by `irvis train convert`, or a model directory with manifest.json"
+    "expected a teacher: LD-Lite's final.pt, a folder with LDFusion's Enc_*.pt and Dec_*.pt, "
+    "a teacher .safetensors written by `irvis train convert`, or a model directory with manifest.json"
 )
 
 
@@ -35,9 +37,9 @@ def load_teacher(path: str | Path) -> nn.Module:
     if not path.exists():
         raise ContractError(f"{path}: does not exist; {EXPECTED}")
     teacher: nn.Module
-    if path.is_dir() and (path / MANIFEST_NAME).exists():
+    if (path / MANIFEST_NAME).is_file():
         teacher = StudentAsTeacher(load_student(path))
-    elif path.suffix == ".safetensors":
+    elif path.suffix == SUFFIX:
         teacher = _load_converted(path)
     else:
         teacher = _assemble(_read_published(path), path)
@@ -46,22 +48,18 @@ def load_teacher(path: str | Path) -> nn.Module:
 
 def convert_teacher(checkpoint: Path, output: Path) -> None:
     """Writes a published checkpoint as safetensors, with its shape in the header."""
+    if output.suffix != SUFFIX:
+        raise ContractError(f"{output}: expected a name that ends in {SUFFIX}, by which a teacher is known")
     teacher = load_teacher(checkpoint)
     if not isinstance(teacher, LdFusion):
-        raise ContractError(f"{checkpoint}: is a student's model directory, not a published checkpoint; {EXPECTED}")
+        raise ContractError(f"{checkpoint}: is a student's model directory; {EXPECTED}")
     shape = {"width": teacher.shape.width, "style": teacher.shape.style}
     metadata = {"format": FORMAT, "shape": json.dumps(shape), "source": checkpoint.name}
-    with replacing(output) as temporary:
-        save_file({name: tensor.contiguous() for name, tensor in teacher.state_dict().items()}, temporary, metadata)
+    write_tensors(output, teacher.state_dict(), metadata)
 
 
 def _load_converted(path: Path) -> LdFusion:
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-    except (SafetensorError, OSError) as error:
-        raise ContractError(f"{path}: not a whole safetensors file ({error}); convert the checkpoint again") from error
+    tensors, metadata = read_tensors(path, "convert the checkpoint again")
     if metadata.get("format") != FORMAT:
         raise ContractError(f"{path}: expected format {FORMAT!r}, got {metadata.get('format')!r}; {EXPECTED}")
     return _assemble(tensors, path)
@@ -83,26 +81,31 @@ def _read_published(path: Path) -> dict[str, Tensor]:
 def _read_pickle(path: Path) -> dict[str, Tensor]:
     try:
         tensors = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except Exception as error:
+        # Damaged bytes were seen to raise eleven kinds, AssertionError and struct.error among them.
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise ContractError(f"{path}: not a whole PyTorch weights file ({reason}); {EXPECTED}") from error
     if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
         raise ContractError(f"{path}: expected a dictionary of tensors, got something else; {EXPECTED}")
-    # DistributedDataParallel, with which the published teachers were trained, puts `module.` before every name.
+    # DistributedDataParallel, with which the published teachers were trained, puts `module.` before a name.
     return {str(name).removeprefix("module."): tensor.float() for name, tensor in tensors.items()}
 
 
 def _assemble(tensors: dict[str, Tensor], path: Path) -> LdFusion:
-    first = tensors.get("encoder.content_encoder1.model.1.weight")
+    first = tensors.get(FIRST_TENSOR)
     if first is None:
-        raise ContractError(f"{path}: has no tensor encoder.content_encoder1.model.1.weight; {EXPECTED}")
+        raise ContractError(f"{path}: has no tensor {FIRST_TENSOR}; {EXPECTED}")
+    if first.shape[1:] != (1, 7, 7) or not 1 <= first.shape[0] <= MAX_WIDTH:
+        raise ContractError(f"{path}: {FIRST_TENSOR} has the shape {tuple(first.shape)}; {EXPECTED}")
     style = any(name.startswith("encoder.style_encoder1.") for name in tensors)
     teacher = LdFusion(LdFusionShape(width=int(first.shape[0]), style=style))
     try:
         teacher.load_state_dict(tensors, strict=True)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]
-        raise ContractError(f"{path}: the tensors do not fit the published topology ({reason}); {EXPECTED}") from error
+        raise ContractError(
+            f"{path}: the tensors do not fit the published topology ({reason}); {EXPECTED}"
+        ) from error
     for name, tensor in tensors.items():
         if not torch.isfinite(tensor).all():
             raise ContractError(f"{path}: {name} holds NaN or infinity; get the checkpoint again")
