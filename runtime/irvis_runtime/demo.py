@@ -51,7 +51,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "-o", "--output", type=Path, default=Path("demo-out"), help="folder to make (default demo-out)"
     )
-    parser.add_argument("--seed", type=int, default=7, help="decides the scenes and the training")
+    parser.add_argument("--seed", type=int, default=16, help="decides the scenes and the training")
     parser.add_argument(
         "--quick", action="store_true", help="a few steps of everything, to see that the road is open"
     )
@@ -108,7 +108,7 @@ def _render(output: Path, seed: int, size: DemoSize) -> None:
     _say("rendering scenes: matching infrared and visible pictures, day and night, road and air")
     write_pairs(output / "train", size.train_pairs, SIZE_HW, seed)
     write_pairs(output / "val", size.val_pairs, SIZE_HW, seed + size.train_pairs)
-    scene = random_scene(seed, VIDEO_SIZE_HW, kind="night", viewpoint="road")
+    scene = random_scene(seed, VIDEO_SIZE_HW, kind="fog", viewpoint="road")
     write_videos(output / "ir.mp4", output / "vis.mp4", scene, size.video_s, VIDEO_FPS)
     _write_sample(output / "sample.jpg", scene)
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,7 +60,7 @@ def leave_out(pairs: Sequence[Pair], parts: Sequence[str]) -> list[Pair]:
     for part in parts:
         if not any(part in pair.name for pair in pairs):
             raise ContractError(
-                f"exclude: expected a part of a pair's name, got {part!r}, which none of {len(pairs)} pairs has; "
+                f"exclude: expected part of a name, got {part!r}, which none of {len(pairs)} pairs has; "
                 "names are folder/stem, below the folder of pairs"
             )
     return [pair for pair in pairs if not any(part in pair.name for part in parts)]

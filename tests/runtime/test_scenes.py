@@ -92,6 +92,13 @@ def test_one_band_alone_equals_the_pair() -> None:
     np.testing.assert_array_equal(raw.visible_hw3, frame.visible_hw3)
 
 
+def test_the_size_of_the_raw_camera_changes_nothing_else() -> None:
+    scene = Scene(3, HEIGHT, WIDTH, "night")
+    other = SceneRenderer(scene, raw_size_hw=(40, 50)).frame(2.0)
+    np.testing.assert_array_equal(renderer(3, "night").visible(2.0), other.visible_hw3)
+    np.testing.assert_array_equal(renderer(3, "night").infrared(2.0), other.infrared_hw)
+
+
 @settings(max_examples=8, deadline=None)
 @given(
     seed=st.integers(0, 2**31),

@@ -19,6 +19,8 @@ from .config import DistillConfig
 from .student import MULTIPLE_PX, Student
 from .student_files import save_student
 
+OF_THE_MACHINE = ("output", "cache", "threads", "device")
+"""Fields of the configuration that say nothing of the weights."""
 WEIGHTS_NAME = "student.safetensors"
 
 
@@ -38,7 +40,7 @@ def write_model_dir(
     provenance = {
         "teacher": config.teacher,
         "trained_on_pairs": counts,
-        "config": to_mapping(config),
+        "config": {key: value for key, value in to_mapping(config).items() if key not in OF_THE_MACHINE},
         "seconds": round(result["seconds"]),
         "commit": _commit(),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),

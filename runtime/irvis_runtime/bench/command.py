@@ -46,6 +46,7 @@ def parse_options(argv: Sequence[str]) -> BenchOptions:
     return BenchOptions(
         model_dir=arguments.model_dir or default_model_dir(),
         pairs=arguments.pairs,
+        exclude=tuple(arguments.exclude),
         output=output,
         pictures=pictures,
         teacher=arguments.teacher,
@@ -71,7 +72,7 @@ def default_output(model_dir: Path | None) -> Path:
 
 def summary(bench: Bench) -> str:
     """The essence of a run as a few lines of text."""
-    head = f"{'':<14}{'p50 ms':>9}{'p99 ms':>9}{'x teacher':>11}{'dB to teacher':>15}{'dB to fp32':>12}"
+    head = f"{'':<14}{'p50 ms':>9}{'p99 ms':>9}{'x faster':>11}{'dB to teacher':>15}{'dB to fp32':>12}"
     lines = [
         f"{bench.model.name} on {describe(bench.board)}: "
         f"{bench.timing.width} x {bench.timing.height}, {bench.pairs_of.count} pairs",
@@ -80,6 +81,8 @@ def summary(bench: Bench) -> str:
     ]
     if bench.load.was_busy:
         lines.append("the machine was busy with other things: trust the ratios, not the times")
+    if any(contender.ratio_to_teacher for contender in bench.contenders):
+        lines.append("x faster: than the teacher, median over repeats in which all took turns")
     lines += [f"not measured: {sentence}" for sentence in bench.not_measured]
     return "\n".join([*lines, ""])
 
@@ -91,7 +94,7 @@ def _summary_line(contender: Contender) -> str:
         [
             f"{contender.name:<14}",
             f"{total.p50:>9.2f}{total.p99:>9.2f}" if total else f"{'-':>9}{'-':>9}",
-            f"{ratio.median:>11.3f}" if ratio else f"{'-':>11}",
+            f"{1.0 / ratio.median:>11.1f}" if ratio else f"{'-':>11}",
             f"{_decibels(teacher):>15}{_decibels(fp32):>12}",
         ]
     )
@@ -110,6 +113,9 @@ def _parser() -> Parser:
     )
     parser.add_argument(
         "--pairs", metavar="DIR", type=Path, required=True, help="folder with ir/ and vis/ in it"
+    )
+    parser.add_argument(
+        "--exclude", metavar="PART", action="append", default=[], help="leave out pairs whose names hold it"
     )
     parser.add_argument(
         "-o", "--output", metavar="FILE", type=Path, help="default: bench/<board>-<mode>-<date>.json"

@@ -15,7 +15,7 @@ from irvis_runtime.board import read_board
 from irvis_runtime.contract import load_manifest, sha256_of
 from irvis_runtime.errors import ContractError
 from irvis_runtime.metrics import METRICS
-from irvis_runtime.pairs import Pair, find_dataset_pairs
+from irvis_runtime.pairs import Pair, find_dataset_pairs, leave_out
 from irvis_runtime.targets import Engine, Targets
 
 from .contenders import Contenders, open_contenders
@@ -60,6 +60,8 @@ class BenchOptions:
     output: Path
     """The bench file; the pictures lie beside it, or below."""
     pictures: Path
+    exclude: tuple[str, ...] = ()
+    """Parts of pair names that are left out."""
     teacher: Path | None = None
     """As `targets.open_targets` takes it."""
     precisions: tuple[str, ...] | None = None
@@ -98,7 +100,7 @@ class _Measured:
 def run_bench(options: BenchOptions) -> Bench:
     """Measures and writes the pictures; the caller writes the file."""
     _check_metrics(options.metrics)
-    pairs = find_dataset_pairs(options.pairs)
+    pairs = leave_out(find_dataset_pairs(options.pairs), options.exclude)
     with open_contenders(
         options.model_dir, options.precisions, options.teacher, options.backend, options.threads
     ) as contenders:

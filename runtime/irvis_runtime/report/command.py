@@ -68,5 +68,5 @@ def name_benches(benches: Sequence[tuple[Path, Bench]]) -> Benches:
 def find_heading(benches: Benches) -> str:
     """The title of the report."""
     models = sorted({bench.model.name for _, bench in benches.values()})
-    where = next(iter(benches)) if len(benches) == 1 else f"{len(benches)} machines"
+    where = next(iter(benches)) if len(benches) == 1 else f"{len(benches)} measurements"
     return f"{', '.join(models)} on {where}"

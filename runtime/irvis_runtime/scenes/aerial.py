@@ -27,8 +27,7 @@ def aerial_world(scene: Scene) -> World:
     """The place of this scene's seed, from 35 to 90 metres above the ground."""
     layout = Layout(scene)
     rng = layout.rng
-    if scene.kind == "night":
-        layout.weather = _moonlit(layout.weather)
+    layout.weather = _from_above(layout.weather)
     setting = str(rng.choice(["suburb", "town", "fields", "solar"], p=[0.3, 0.2, 0.25, 0.25]))
     _look(layout, setting)
     if setting == "solar":
@@ -50,11 +49,18 @@ def aerial_world(scene: Scene) -> World:
     return layout.world(paint(street, layout.weather, layout.noise), [], _DRIFT_PX_S)
 
 
-def _moonlit(weather: Weather) -> Weather:
-    """The night with a moon: from above there are too few lamps to see by."""
-    ambient = weather.ambient_bgr
-    bright = (ambient[0] * 3.5, ambient[1] * 3.5, ambient[2] * 3.5)
-    return replace(weather, ambient_bgr=bright, exposure=weather.exposure * 1.5)
+def _from_above(weather: Weather) -> Weather:
+    """The weather as a drone meets it: less haze below, and nights in which the ground can be seen."""
+    ambient = np.array(weather.ambient_bgr) * (3.5 if weather.kind == "night" else 1.0)
+    airlight = 0.6 * ambient + 0.3 * np.array(weather.horizon_bgr)
+    return replace(
+        weather,
+        ambient_bgr=(float(ambient[0]), float(ambient[1]), float(ambient[2])),
+        horizon_bgr=(float(airlight[0]), float(airlight[1]), float(airlight[2])),
+        exposure=weather.exposure * (1.5 if weather.kind == "night" else 1.0),
+        haze_per_m=weather.haze_per_m * 0.35,
+        haze_infrared_per_m=weather.haze_infrared_per_m * 0.35,
+    )
 
 
 def _look(layout: Layout, setting: str) -> None:

@@ -48,11 +48,6 @@ class Faces:
             anchor_n3=np.asarray(self.anchor_n3 @ turn + offset, np.float32),
         )
 
-    def mirrored(self) -> Faces:
-        """The faces as still water shows them: below the ground, upside down."""
-        flip = np.array([1, -1, 1], np.float32)
-        return replace(self, corners_n43=self.corners_n43[:, ::-1] * flip, anchor_n3=self.anchor_n3 * flip)
-
     @property
     def normals_n3(self) -> Floats:
         """Unit normals, outwards where the corners run counter-clockwise; zero for a face without area."""

@@ -79,18 +79,22 @@ class SceneRenderer:
             raise ContractError(
                 f"raw infrared needs sides of {MIN_SIDE_PX} px or more, got {self.raw_size_hw}; ask for more"
             )
-        rng = np.random.default_rng([scene.seed, 5])
         world = aerial_world(scene) if scene.viewpoint == "aerial" else road_world(scene)
         still = backdrop(world)
         self._world, self._stage = world, Stage(world, still)
         self._margin_px = (world.view.width_px - scene.width_px) // 2
         self._border_px = max(2, self._margin_px // 2)
-        window_c, lift = _grey_window_c(still, world, rng), float(np.clip(rng.uniform(-0.3, 0.75), 0, 1))
-        self._thermal = ThermalCamera(self.size_hw, window_c, lift, rng)
-        self._raw_thermal = ThermalCamera(self.raw_size_hw, window_c, lift, rng)
-        self._visible = VisibleCamera(self.size_hw, world.weather.grain, rng)
-        self._phases = rng.uniform(0, 2 * np.pi, 8)
-        self.homography_33 = _random_homography(self.raw_size_hw, self.size_hw, rng)
+        # One stream of random numbers each: the size of one camera must not change what another sees.
+        grey, thermal, raw, visible, sway, view = (
+            np.random.default_rng([scene.seed, k]) for k in range(20, 26)
+        )
+        window_c = _grey_window_c(still, world, grey)
+        lift = float(np.clip(grey.uniform(-0.3, 0.75), 0, 1))
+        self._thermal = ThermalCamera(self.size_hw, window_c, lift, thermal)
+        self._raw_thermal = ThermalCamera(self.raw_size_hw, window_c, lift, raw)
+        self._visible = VisibleCamera(self.size_hw, world.weather.grain, visible)
+        self._phases = sway.uniform(0, 2 * np.pi, 8)
+        self.homography_33 = _random_homography(self.raw_size_hw, self.size_hw, view)
 
     def frame(self, time_s: float) -> Frame:
         """The registered pair at `time_s` seconds."""
@@ -109,10 +113,8 @@ class SceneRenderer:
         """The pair as the cameras give it, and the homography that would register it."""
         shot = self._shot(time_s, "vi")
         measured = self._raw_measured(shot, time_s)
-        return RawFrame(
-            time_s, self._raw_thermal.grey(measured), self._raw_thermal.counts(measured),
-            self._developed(shot, time_s), self.homography_33.copy(),
-        )  # fmt: skip
+        grey, counts = self._raw_thermal.grey(measured), self._raw_thermal.counts(measured)
+        return RawFrame(time_s, grey, counts, self._developed(shot, time_s), self.homography_33.copy())
 
     def infrared_counts(self, time_s: float) -> NDArray[np.uint16]:
         """The raw radiometric counts (h, w) alone: equal to frame_raw()'s."""

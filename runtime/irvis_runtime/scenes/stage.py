@@ -154,11 +154,12 @@ class Stage:
         fixed = np.round(np.clip(pixels - (columns.start, rows.start), -8000, 8000) * 16).astype(np.int32)
         cv2.fillConvexPoly(mask, fixed, 1.0, lineType=cv2.LINE_8, shift=4)
         is_open = shot.part(self.backdrop.depth_hw, window) > float(depth_m.min()) - 1.0
+        clear = float(np.exp(-self.world.weather.haze_per_m * max(float(depth_m.min()), 0)))
         cover = np.asarray(cv2.GaussianBlur(mask, (0, 0), soft), np.float32) * is_open
         if shot.heat_c_hw is not None and heat_c:
             shot.heat_c_hw[window] += cover * np.float32(heat_c)
         if shot.visible_hw3 is not None:
-            kept = cv2.bitwise_not(cv2.convertScaleAbs(cover, alpha=255 * dark))
+            kept = cv2.bitwise_not(cv2.convertScaleAbs(cover, alpha=255 * dark * clear))
             shot.visible_hw3[window] = cv2.multiply(
                 shot.visible_hw3[window], cv2.merge([kept] * 3), scale=1 / 255
             )

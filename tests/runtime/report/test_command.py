@@ -212,7 +212,7 @@ def test_names_from_files_never_become_markup(tmp_path: Path) -> None:
 
 def test_two_boards_stand_side_by_side(tmp_path: Path) -> None:
     page, markdown = report(tmp_path, make_bench(), make_bench(ORIN))
-    assert "irvis-x on 2 machines" in page.text
+    assert "irvis-x on 2 measurements" in page.text
     targets = {attributes["href"] for attributes in page.named("a")}
     assert targets == {f"#{attributes['id']}" for attributes in page.named("h2")}
     assert "|  | Example CPU, 4 cores | Jetson Orin Nano, 15W |" in markdown
