@@ -19,7 +19,7 @@ from .config import DistillConfig
 from .student import MULTIPLE_PX, Student
 from .student_files import save_student
 
-OF_THE_MACHINE = ("output", "cache", "threads", "device")
+OF_THE_MACHINE = ("cache", "threads", "device")
 """Fields of the configuration that say nothing of the weights."""
 WEIGHTS_NAME = "student.safetensors"
 

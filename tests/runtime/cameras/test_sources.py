@@ -30,7 +30,7 @@ from irvis_runtime.gstreamer import Platform, build_pipeline, find_platform
         ("test://?width=160&width=170", "the key 'width' is given twice"),
         ("test://?width", "expected ?key=value&key=value"),
         ("test://there", "got 'there' behind test://"),
-        ("test://?width=8&height=8", "at least 16"),
+        ("test://?width=8&height=8", "16 px or more"),
         ("file:///no/such/film.mkv", "expected a file, /no/such/film.mkv is none"),
         ("file://?loop=1", "expected a file"),
         ("v4l2://video0", "expected a device such as v4l2:///dev/video0, got 'video0'"),
