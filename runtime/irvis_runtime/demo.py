@@ -37,7 +37,7 @@ class DemoSize:
 
     train_pairs: int = 32
     val_pairs: int = 9
-    steps: int = 500
+    steps: int = 2000
     video_s: float = 6.0
     live_s: float = 5.0
 
