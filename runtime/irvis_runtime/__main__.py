@@ -46,10 +46,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ContractError, BackendError) as error:
         return fail(str(error))
     except BrokenPipeError:
-        # The reader (`| head`) is gone; nothing more can be printed, not even at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader (`| head`) is gone.
+        _mute_broken_stdout()
         return 141
     except OSError as error:
+        _mute_broken_stdout()
         where = f"{error.filename}: " if error.filename else ""
         return fail(f"{where}{error.strerror or error}; check the path, its permissions and the free space")
     except MemoryError:
@@ -57,6 +58,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("\nirvis: interrupted\n")
         return 130
+
+
+def _mute_broken_stdout() -> None:
+    """Sends to nowhere what stdout cannot take: Python would try again at its exit, and end with a code of its own."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _raise_interrupt(number: int, frame: object) -> None:
