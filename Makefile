@@ -18,9 +18,10 @@ $(STAMP): pyproject.toml constraints.txt install/system.sh install/python.sh
 demo: install
 	$(BIN)/irvis demo -o demo-out
 
-# Everything CI needs: style, types, layers, tests.
+# Everything CI needs: style, types, layers, tests, and the README's own commands with the demo.
 test: install lint
 	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m slow tests/project/test_readme.py tests/runtime/test_demo.py
 
 test-slow: install
 	$(BIN)/python -m pytest
