@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _mute_broken_stdout() -> None:
-    """Sends to nowhere what stdout cannot take: Python would try again at its exit, with a code of its own."""
+    """Sends to nowhere what stdout cannot take: Python would try again at exit, with a code of its own."""
     try:
         sys.stdout.flush()
     except OSError:
