@@ -176,10 +176,13 @@ def test_trained_weights_agree_with_fp32(
         assert psnr_db(fused - expected) > tolerances["int8_min_psnr_db"]
 
 
-def test_shipped_file_stays_close_on_extremes(shipped: ModelProto, tolerances: Mapping[str, float]) -> None:
+@pytest.mark.parametrize("size_hw", [(96, 112), (480, 640)])
+def test_shipped_file_stays_close_on_extremes(
+    shipped: ModelProto, tolerances: Mapping[str, float], size_hw: tuple[int, int]
+) -> None:
     full = open_bytes(shipped)
     levels = open_bytes(onnx.load(default_model_dir() / "model.int8.onnx"))
-    for position, inputs in enumerate(extremes((96, 112))):
+    for position, inputs in enumerate(extremes(size_hw)):
         fused, expected = (s.run([FUSED], inputs)[0].astype(np.float32) for s in (levels, full))
         assert psnr_db(fused - expected) > tolerances["int8_extremes_min_psnr_db"], position
 

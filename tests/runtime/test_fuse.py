@@ -22,19 +22,6 @@ Picture = NDArray[Any]
 Run = Callable[..., tuple[int, list[str]]]
 
 
-@pytest.fixture
-def run(capfd: pytest.CaptureFixture[str]) -> Run:
-    """Runs `irvis fuse` and returns its exit code and what it wrote to stderr, progress left out."""
-
-    def run_fuse(*arguments: object) -> tuple[int, list[str]]:
-        code = main(["fuse", *map(str, arguments)])
-        out, err = capfd.readouterr()
-        assert out == ""
-        return code, [line for line in err.splitlines() if not line.startswith("fusing")]
-
-    return run_fuse
-
-
 def scene(height: int = 48, width: int = 64, channels: int = 3, seed: int = 0) -> Picture:
     rng = np.random.default_rng(seed)
     noise = rng.integers(0, 256, (height, width, channels), np.uint8)

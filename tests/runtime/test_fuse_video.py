@@ -11,28 +11,13 @@ from typing import Any
 
 import cv2
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 
-from irvis_runtime.__main__ import main
 from irvis_runtime.image import read_picture, write_picture
 from irvis_runtime.video import VideoReader, writing_video
 
 Picture = NDArray[Any]
 Run = Callable[..., tuple[int, list[str]]]
-
-
-@pytest.fixture
-def run(capfd: pytest.CaptureFixture[str]) -> Run:
-    """Runs `irvis fuse` and returns its exit code and what it wrote to stderr, progress left out."""
-
-    def run_fuse(*arguments: object) -> tuple[int, list[str]]:
-        code = main(["fuse", *map(str, arguments)])
-        out, err = capfd.readouterr()
-        assert out == ""
-        return code, [line for line in err.splitlines() if not line.startswith("fusing")]
-
-    return run_fuse
 
 
 def scene(height: int = 48, width: int = 64, seed: int = 0) -> Picture:

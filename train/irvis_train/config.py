@@ -19,7 +19,7 @@ class DistillConfig:
         metadata={"doc": "what load_teacher takes: a checkpoint, a folder of two, a model directory"}
     )
     pairs: tuple[str, ...] = field(metadata={"doc": "folders searched for ir/ and vis/ to train on"})
-    val_pairs: tuple[str, ...] = field(metadata={"doc": "folders of pairs to choose on, never trained on"})
+    val_pairs: tuple[str, ...] = field(metadata={"doc": "folders of pairs to judge by, never trained on"})
     output: str = field(
         metadata={"doc": "the run's folder: checkpoints, log, samples, and the model directory"}
     )
@@ -28,7 +28,7 @@ class DistillConfig:
     exclude: tuple[str, ...] = field(
         default=(), metadata={"doc": "parts of pair names that are left out, as LLVIP"}
     )
-    val_exclude: tuple[str, ...] = field(default=(), metadata={"doc": "the same for the pairs to choose on"})
+    val_exclude: tuple[str, ...] = field(default=(), metadata={"doc": "the same for the pairs to judge by"})
     longest_side_px: int = field(
         default=800, metadata={"doc": "larger pictures are reduced to this before labelling"}
     )

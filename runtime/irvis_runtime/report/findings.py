@@ -75,7 +75,8 @@ def _judge_cost(bench: Bench, student: Contender, wins: list[str], losses: list[
         )
     else:
         wins.append(
-            f"{name} is no further from the teacher than FP32 ({reached:.2f} dB, FP32 {base:.2f} dB)."
+            f"{name} is as like the teacher as FP32 within {NOTABLE_DB} dB "
+            f"({reached:.2f} dB, FP32 {base:.2f} dB)."
         )
 
 
