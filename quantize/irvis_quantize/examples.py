@@ -73,8 +73,8 @@ def split(examples: list[Example]) -> tuple[list[Example], list[Example]]:
 def extremes(side_hw: tuple[int, int] = (128, 160)) -> list[dict[str, NDArray[np.generic]]]:
     """Inputs at the edges of what cameras give: black, white, a hot spot, noise. They have no target.
 
-    MinMax ranges hold them too; a clip may cut them. With MinMax over eight pictures alone, one picture outside
-    their statistics agreed with FP32 to no more than 18 dB.
+    MinMax ranges hold them too; a clip may cut them. With MinMax over eight pictures alone, one picture
+    outside their statistics agreed with FP32 to no more than 18 dB.
     """
     random = np.random.default_rng(0)
     black, white = np.zeros(side_hw, np.uint8), np.full(side_hw, 255, np.uint8)

@@ -50,5 +50,6 @@ def escape_markdown(text: str) -> str:
 def printable(text: str) -> str:
     """The text without line ends, controls and halves of characters, which file names may hold."""
     return "".join(
-        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in ("Cc", "Cs") else c for c in text
+        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") else c
+        for c in text
     )

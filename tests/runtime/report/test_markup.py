@@ -4,7 +4,7 @@ import html
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from irvis_runtime.report.markup import element, escape, escape_markdown, printable
@@ -23,6 +23,7 @@ def test_escaped_text_comes_back_as_text(text: str) -> None:
 
 @settings(deadline=None)
 @given(st.text())
+@example("one\u2028two\u2029three")
 def test_markdown_text_stays_in_its_cell(text: str) -> None:
     escaped = escape_markdown(text)
     assert len(escaped.splitlines()) <= 1
