@@ -7,7 +7,7 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
-from irvis_train.student import BLOCK_PX, MULTIPLE_PX, Student, depth_to_space
+from irvis_train.student import MULTIPLE_PX, Student
 
 from .operators import CropLike, PadToMultiple, SpaceToDepth
 
@@ -22,16 +22,11 @@ class DeployedStudent(nn.Module):
     def __init__(self, student: Student) -> None:
         super().__init__()
         self.student = deepcopy(student).eval().requires_grad_(False)
-        self.student.fold_blend_scale()
 
     def forward(self, infrared: Tensor, visible: Tensor, context: Tensor) -> Tensor:
         """Returns the fused luma. The casts come first and last, where TensorRT wants bytes to end."""
-        blocks = [
-            SpaceToDepth.apply(PadToMultiple.apply(p.float(), MULTIPLE_PX), BLOCK_PX)
-            for p in (infrared, visible)
-        ]
-        fused = self.student.fuse_blocks(torch.cat(blocks, dim=1), context)
+        pictures = [PadToMultiple.apply(picture.float(), MULTIPLE_PX) for picture in (infrared, visible)]
+        fused = self.student(*pictures, context, fold=SpaceToDepth.apply)
         # Clip before Round: a float outside 0..255 cast to uint8 is undefined.
-        picture = depth_to_space(torch.round(fused.clamp(0.0, 255.0)))
-        cropped: Tensor = CropLike.apply(picture, infrared)
+        cropped: Tensor = CropLike.apply(torch.round(fused.clamp(0.0, 255.0)), infrared)
         return cropped.to(torch.uint8)

@@ -8,18 +8,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from irvis_train.student import space_to_depth
+
 
 class SpaceToDepth(torch.autograd.Function):
-    """(N, 1, H, W) -> (N, block^2, H/block, W/block), rows first."""
+    """(N, C, H, W) -> (N, block^2 C, H/block, W/block): rows, columns, then channels."""
 
     @staticmethod
     def forward(ctx: Any, picture: Tensor, block: int) -> Tensor:
         """In torch."""
-        return F.pixel_unshuffle(picture, block)
+        return space_to_depth(picture, block)
 
     @staticmethod
     def symbolic(g: Any, picture: Any, block: int) -> Any:
-        """In ONNX. For one channel its order of output channels is pixel_unshuffle's."""
+        """In ONNX."""
         return g.op("SpaceToDepth", picture, blocksize_i=block)
 
 

@@ -8,6 +8,8 @@ from typing import Literal
 from irvis_runtime.contract import MIN_SIDE_PX, Manifest, manifest_to_json
 from irvis_runtime.errors import ContractError
 
+from .clip import ClipConfig
+from .objective import ObjectiveConfig
 from .student import MULTIPLE_PX, StudentShape
 
 
@@ -44,10 +46,39 @@ class DistillConfig:
         default=3,
         metadata={"doc": "every n-th batch is changed at random and labelled anew by the teacher; 0: never"},
     )
+    degraded_every: int = field(
+        default=0,
+        metadata={"doc": "every n-th batch is degraded, its target the teacher's clean output; 0: never"},
+    )
+    max_severity: float = field(default=0.6, metadata={"doc": "strongest degradation, 0 to 1"})
+    clips: tuple[str, ...] = field(
+        default=(), metadata={"doc": "parts of names of pairs that are consecutive frames of clips"}
+    )
+    clips_every: int = field(
+        default=0, metadata={"doc": "every n-th batch is of neighbouring frames of clips; 0: never"}
+    )
+    inherit: bool = field(
+        default=True,
+        metadata={"doc": "start with the teacher's deep layers, where it is of the published topology"},
+    )
+    guide_weight: float = field(
+        default=0.3, metadata={"doc": "pull of an heir's first layers towards the teacher's, at the start"}
+    )
+    guide_until: float = field(default=0.3, metadata={"doc": "share of the run after which it is gone"})
     learning_rate: float = field(default=2e-3, metadata={"doc": "peak of the cosine schedule (Adam)"})
     warmup_steps: int = field(default=200, metadata={"doc": "steps of linear warm-up"})
     gradient_weight: float = field(default=1.0, metadata={"doc": "weight of the L1 of picture gradients"})
     ssim_weight: float = field(default=0.15, metadata={"doc": "weight of 1 - SSIM"})
+    flicker_weight: float = field(
+        default=0.5, metadata={"doc": "weight of the difference between a picture and its repeat"}
+    )
+    language_weight: float = field(
+        default=0.0, metadata={"doc": "weight of the language objective on the student itself; 0: without"}
+    )
+    clip: ClipConfig = field(default_factory=ClipConfig, metadata={"doc": "the CLIP of that objective"})
+    objective: ObjectiveConfig = field(
+        default_factory=ObjectiveConfig, metadata={"doc": "the texts and weights of that objective"}
+    )
     precision: Literal["fp32", "bf16"] = field(
         default="bf16",
         metadata={"doc": "arithmetic of the convolutions; the last tenth of a run is always fp32"},
@@ -75,11 +106,21 @@ class DistillConfig:
                 raise ContractError(
                     f"{name}: expected a multiple of {MULTIPLE_PX}, got {getattr(self, name)}"
                 )
-        for name in ("fresh_every", "warmup_steps", "gradient_weight", "ssim_weight", "threads", "seed"):
+        at_least_0 = (
+            *("fresh_every", "degraded_every", "clips_every", "warmup_steps", "threads", "seed"),
+            *("gradient_weight", "ssim_weight", "flicker_weight", "language_weight", "guide_weight"),
+        )
+        for name in at_least_0:
             if getattr(self, name) < 0:
                 raise ContractError(f"{name}: expected 0 or more, got {getattr(self, name)}")
-        if not 0.0 <= self.late_from <= 1.0:
-            raise ContractError(f"late_from: expected a share from 0 to 1, got {self.late_from}")
+        for name in ("late_from", "guide_until", "max_severity"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ContractError(f"{name}: expected a share from 0 to 1, got {getattr(self, name)}")
+        repeats = self.degraded_every or self.clips_every
+        if repeats and (self.batch % 2 or self.late_batch % 2):
+            raise ContractError("batch, late_batch: expected even numbers where batches hold repeats")
+        if bool(self.clips) != bool(self.clips_every):
+            raise ContractError("clips, clips_every: expected both or neither")
         if not 0.0 < self.learning_rate < 1.0:
             raise ContractError(f"learning_rate: expected a number between 0 and 1, got {self.learning_rate}")
         if self.longest_side_px < MIN_SIDE_PX:

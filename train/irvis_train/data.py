@@ -1,13 +1,13 @@
-"""Pairs with the teacher's outputs: read and labelled once, cut into batches that seed and step decide."""
+"""Pairs with the teacher's outputs: read and labelled once."""
 
 from __future__ import annotations
 
 import hashlib
+import sys
 import tokenize
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +21,9 @@ from irvis_runtime.contract import MIN_SIDE_PX
 from irvis_runtime.errors import ContractError
 from irvis_runtime.pairs import find_dataset_pairs, leave_out, read_pair
 from irvis_runtime.progress import Progress
+
+MAX_BROKEN_SHARE = 0.01
+"""More broken pictures than this are no accident of one download."""
 
 
 @dataclass(frozen=True)
@@ -36,23 +39,13 @@ class LabelledPair:
     """Thumbnails (2, 64, 64), 0..255."""
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Crops in [0, 1], (N, 1, S, S), and contexts (N, 2, 64, 64) in 0..255."""
-
-    infrared: Tensor
-    visible: Tensor
-    context: Tensor
-    target: Tensor
-
-
 def read_labelled_pairs(
     folders: Sequence[str], exclude: Sequence[str], teacher: nn.Module, longest_side_px: int, cache: Path
 ) -> list[LabelledPair]:
     """Reads all pairs below the folders and labels them, from the cache where it can.
 
-    `exclude`: parts of names that are left out. ContractError where nothing is left, or a part
-    fits no name.
+    `exclude`: parts of names that are left out. Broken pictures are named, skipped and counted. ContractError
+    where nothing is left, a part fits no name, or more than MAX_BROKEN_SHARE of the pairs are broken.
     """
     pairs = leave_out([pair for folder in folders for pair in find_dataset_pairs(Path(folder))], exclude)
     if not pairs:
@@ -63,14 +56,48 @@ def read_labelled_pairs(
     device = next((parameter.device for parameter in teacher.parameters()), torch.device("cpu"))
     identity = teacher_identity(teacher).encode()
     labelled: list[LabelledPair] = []
+    broken: list[str] = []
     with Progress("reading and labelling", len(pairs)) as progress:
         for pair in pairs:
-            infrared, visible = (_reduced(picture, longest_side_px) for picture in read_pair(pair))
+            try:
+                infrared, visible = (_reduced(picture, longest_side_px) for picture in read_pair(pair))
+            except ContractError as error:
+                broken.append(str(error))
+                progress.step(pair.name)
+                continue
             target = _cached_target(teacher, identity, infrared, visible, cache, device)
             context = make_contexts(as_tensor(infrared), as_tensor(visible))[0]
             labelled.append(LabelledPair(pair.name, infrared, visible, target, context))
             progress.step(pair.name)
+    _report_broken(broken, len(pairs))
     return labelled
+
+
+def _report_broken(broken: Sequence[str], count: int) -> None:
+    if len(broken) > MAX_BROKEN_SHARE * count:
+        raise ContractError(
+            f"{len(broken)} of {count} pairs cannot be read, more than {MAX_BROKEN_SHARE:.0%}; mend or "
+            f"remove them, the first: {broken[0]}"
+        )
+    for message in broken:
+        sys.stderr.write(f"skipped: {message}\n")
+    if broken:
+        sys.stderr.write(f"{len(broken)} of {count} pairs were skipped\n")
+
+
+def refuse_shared_pairs(train: Sequence[LabelledPair], val: Sequence[LabelledPair]) -> None:
+    """ContractError where a pair to judge by is also one to train on: its numbers would mean nothing."""
+    seen = {_content(pair): pair.name for pair in train}
+    for pair in val:
+        if _content(pair) in seen:
+            raise ContractError(
+                f"{pair.name}: the same pictures are in pairs ({seen[_content(pair)]}) and in val_pairs; "
+                "leave them out of one (exclude, val_exclude)"
+            )
+
+
+def _content(pair: LabelledPair) -> bytes:
+    return hashlib.sha256(pair.infrared_hw.tobytes() + pair.visible_hw.tobytes()).digest()
 
 
 def as_tensor(picture_hw: NDArray[np.uint8]) -> Tensor:
@@ -84,75 +111,6 @@ def make_contexts(infrared_n1hw: Tensor, visible_n1hw: Tensor) -> Tensor:
     rows = torch.tensor(area_weights(pictures.shape[-2]), device=pictures.device)
     columns = torch.tensor(area_weights(pictures.shape[-1]), device=pictures.device)
     return rows @ pictures @ columns.T
-
-
-class BatchMaker:
-    """Cuts batches out of labelled pairs; a batch is a function of the seed and the step."""
-
-    def __init__(self, pairs: Sequence[LabelledPair], teacher: nn.Module, seed: int) -> None:
-        self.pairs, self.teacher, self.seed = pairs, teacher, seed
-
-    def cached(self, step: int, count: int, side_px: int) -> Batch:
-        """Crops of whole pictures: context and target are the whole picture's."""
-        random = np.random.default_rng((self.seed, step))
-        crops, contexts = [], []
-        for _ in range(count):
-            pair = self.pairs[int(random.integers(len(self.pairs)))]
-            infrared, visible, target = _random_crop(
-                (pair.infrared_hw, pair.visible_hw, pair.target_hw), side_px, random
-            )
-            crop = np.stack(
-                [infrared / np.float32(255.0), visible / np.float32(255.0), target.astype(np.float32)]
-            )
-            axes = _random_axes(random)
-            crops.append(torch.from_numpy(crop).flip(axes))
-            contexts.append(pair.context_2hw.flip(axes))
-        planes_n3hw = torch.stack(crops)
-        return Batch(planes_n3hw[:, :1], planes_n3hw[:, 1:2], torch.stack(contexts), planes_n3hw[:, 2:])
-
-    def fresh(self, step: int, count: int, side_px: int) -> Batch:
-        """Rescaled crops with other brightness, contrast and noise, labelled now as pictures of their own."""
-        random = np.random.default_rng((self.seed, step))
-        crops = [self._changed_crop(random, side_px) for _ in range(count)]
-        planes_n2hw = torch.round(torch.stack(crops).clamp(0.0, 1.0) * 255.0) / 255.0
-        infrared, visible = planes_n2hw[:, :1].contiguous(), planes_n2hw[:, 1:].contiguous()
-        device = next((parameter.device for parameter in self.teacher.parameters()), torch.device("cpu"))
-        with torch.no_grad():
-            target = self.teacher(infrared.to(device), visible.to(device)).cpu()
-        return Batch(infrared, visible, make_contexts(infrared, visible), target)
-
-    def _changed_crop(self, random: np.random.Generator, side_px: int) -> Tensor:
-        pair = self.pairs[int(random.integers(len(self.pairs)))]
-        height, width = pair.visible_hw.shape
-        window = int(np.clip(side_px * random.uniform(0.7, 2.2), 32, min(height, width)))
-        crop = np.stack(_random_crop((pair.infrared_hw, pair.visible_hw), window, random))
-        planes = torch.from_numpy(crop).float()[None] / 255.0
-        mode = "area" if window > side_px else "bilinear"
-        planes = F.interpolate(planes, size=(side_px, side_px), mode=mode)[0]
-        for plane in planes:
-            gamma, gain, lift = random.uniform(0.6, 1.6), random.uniform(0.5, 1.2), random.uniform(-0.1, 0.15)
-            plane.copy_(gain * plane.clamp(0.0, 1.0) ** gamma + lift)
-            if random.random() < 0.3:
-                noise = random.standard_normal(plane.shape, dtype=np.float32) * random.uniform(0.0, 0.04)
-                plane += torch.from_numpy(noise)
-        return planes.flip(_random_axes(random))
-
-
-def _random_crop(
-    planes_hw: Sequence[NDArray[Any]], side_px: int, random: np.random.Generator
-) -> tuple[NDArray[Any], ...]:
-    """The same random square window of all planes; what lies beyond a small picture is its reflection."""
-    height, width = planes_hw[0].shape
-    top, left = random.integers(max(height - side_px, 0) + 1), random.integers(max(width - side_px, 0) + 1)
-    windows = [plane[top : top + side_px, left : left + side_px] for plane in planes_hw]
-    missing = [(0, max(side_px - side, 0)) for side in (height, width)]
-    return tuple(
-        np.pad(window, missing, mode="symmetric") if np.any(missing) else window for window in windows
-    )
-
-
-def _random_axes(random: np.random.Generator) -> list[int]:
-    return [axis for axis in (-1, -2) if random.random() < 0.5]
 
 
 def _reduced(picture_hw: NDArray[np.uint8], longest_side_px: int) -> NDArray[np.uint8]:

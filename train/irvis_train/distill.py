@@ -17,11 +17,18 @@ from irvis_runtime.errors import ContractError
 from irvis_runtime.image import write_picture
 from irvis_runtime.metrics import evaluate
 
+from .batches import Batch, BatchMaker
+from .clip import load_clip
 from .config import DistillConfig
-from .data import Batch, BatchMaker, LabelledPair, as_tensor, read_labelled_pairs, teacher_identity
+from .data import LabelledPair, as_tensor, read_labelled_pairs, refuse_shared_pairs, teacher_identity
+from .devices import open_device
 from .fit import Schedule, fit
+from .inherit import Inheritance, front_difference, inherit
+from .ldfusion import LdFusion
 from .losses import distillation_loss, psnr_db
 from .model_dir import write_model_dir
+from .objective import LanguageObjective
+from .provenance import commit
 from .student import MULTIPLE_PX, Student
 from .teacher import load_teacher
 
@@ -39,7 +46,8 @@ def distil(config: DistillConfig) -> Path:
     """Trains a student as configured and returns its model directory, `<output>/<name>`."""
     if config.threads:
         torch.set_num_threads(config.threads)
-    device = _open_device(config.device)
+    device = open_device(config.device)
+    started_at = commit()
     run_dir = Path(config.output)
     run_dir.mkdir(parents=True, exist_ok=True)
     teacher = load_teacher(config.teacher).to(device)
@@ -48,11 +56,19 @@ def distil(config: DistillConfig) -> Path:
     val_pairs = read_labelled_pairs(
         config.val_pairs, config.val_exclude, teacher, config.longest_side_px, cache
     )
+    refuse_shared_pairs(train_pairs, val_pairs)
     torch.manual_seed(config.seed)
-    student = Student(config.student).to(device).to(memory_format=torch.channels_last)
-    task = Distillation(
-        student, BatchMaker(train_pairs, teacher, config.seed), val_pairs, config, run_dir / "samples"
-    )
+    student = Student(config.student).to(device)
+    inheritance = None
+    if config.inherit:
+        if not isinstance(teacher, LdFusion):
+            raise ContractError(
+                "inherit: expected a teacher of the published topology, got a student; set inherit=false"
+            )
+        inheritance = inherit(student, teacher, train_pairs)
+    student = student.to(memory_format=torch.channels_last)
+    batches = BatchMaker(train_pairs, teacher, config.seed, config.clips)
+    task = Distillation(student, batches, val_pairs, config, run_dir / "samples", inheritance)
     schedule = Schedule(
         config.steps,
         config.warmup_steps,
@@ -62,7 +78,7 @@ def distil(config: DistillConfig) -> Path:
     )
     result = fit(task, schedule, run_dir)
     return write_model_dir(
-        run_dir / config.name, student.cpu(), config, [pair.name for pair in train_pairs], result
+        run_dir / config.name, student.cpu(), config, [pair.name for pair in train_pairs], started_at, result
     )
 
 
@@ -76,6 +92,7 @@ class Distillation:
         val_pairs: Sequence[LabelledPair],
         config: DistillConfig,
         samples: Path,
+        inheritance: Inheritance | None = None,
     ) -> None:
         self.module: nn.Module = student
         self.student = student
@@ -83,7 +100,11 @@ class Distillation:
         self.val_pairs = val_pairs
         self.config = config
         self.samples = samples
+        self.inheritance = inheritance
         self.device = next(student.parameters()).device
+        self.objective = None
+        if config.language_weight:
+            self.objective = LanguageObjective(load_clip(config.clip, self.device), config.objective)
         self.identity: Mapping[str, Any] = {
             **{key: value for key, value in to_mapping(config).items() if key not in MAY_DIFFER},
             "pairs": [pair.name for pair in batches.pairs],
@@ -92,22 +113,50 @@ class Distillation:
 
     def loss(self, step: int) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Loss of the batch that this step has."""
-        batch = self._batch(step)
-        lower = self.config.precision == "bf16" and step < FP32_TAIL * self.config.steps
+        batch, config = self._batch(step), self.config
+        lower = config.precision == "bf16" and step < FP32_TAIL * config.steps
         infrared, visible, context, target = (
             plane.to(self.device) for plane in (batch.infrared, batch.visible, batch.context, batch.target)
         )
         with torch.autocast(self.device.type, torch.bfloat16, enabled=lower):
-            fused = self.student(infrared * 255.0, visible * 255.0, context)
-        return distillation_loss(
-            fused.float() / 255.0, target, self.config.gradient_weight, self.config.ssim_weight
+            fused = self.student(infrared * 255.0, visible * 255.0, context).float() / 255.0
+            guide = self._guide(step, infrared, visible, context)
+        loss, parts = distillation_loss(fused, target, config.gradient_weight, config.ssim_weight)
+        if guide is not None:
+            loss, parts["guide"] = loss + guide, guide.detach()
+        if batch.repeat is not None:
+            flicker = batch.repeat.flicker(fused)
+            loss, parts["flicker"] = loss + config.flicker_weight * flicker, flicker.detach()
+        if self.objective is not None:
+            generator = torch.Generator(self.device).manual_seed(config.seed * 1_000_003 + step)
+            language, _ = self.objective(fused.clamp(0.0, 1.0), infrared, visible, generator)
+            loss, parts["language"] = loss + config.language_weight * language, language.detach()
+        return loss, parts
+
+    def _guide(self, step: int, infrared: Tensor, visible: Tensor, context: Tensor) -> Tensor | None:
+        """What pulls the first layers towards the teacher's; fades out linearly."""
+        config = self.config
+        until = config.guide_until * config.steps
+        if self.inheritance is None or not config.guide_weight or step >= until:
+            return None
+        difference = front_difference(
+            self.student, self.inheritance, infrared * 255.0, visible * 255.0, context
         )
+        return config.guide_weight * (1.0 - step / until) * difference
 
     def _batch(self, step: int) -> Batch:
         config = self.config
         late = step >= config.late_from * config.steps
         count, side_px = (config.late_batch, config.late_crop_px) if late else (config.batch, config.crop_px)
-        if config.fresh_every and step % config.fresh_every == config.fresh_every - 1:
+
+        def is_turn(every: int) -> bool:
+            return every > 0 and step % every == every - 1
+
+        if is_turn(config.clips_every):
+            return self.batches.neighbours(step, count, side_px)
+        if is_turn(config.degraded_every):
+            return self.batches.degraded(step, count, side_px, config.max_severity)
+        if is_turn(config.fresh_every):
             return self.batches.fresh(step, count, side_px)
         return self.batches.cached(step, count, side_px)
 
@@ -139,14 +188,3 @@ class Distillation:
             fused = self.student(infrared, visible, pair.context_2hw[None].to(self.device))
         picture: NDArray[np.uint8] = fused[0, 0, :height, :width].round().clamp(0, 255).byte().cpu().numpy()
         return picture
-
-
-def _open_device(name: str) -> torch.device:
-    """Returns the device; ContractError where this machine has none of that name."""
-    count = torch.cuda.device_count()
-    if name == "auto":
-        return torch.device("cuda" if count else "cpu")
-    known = ["cpu", *(["cuda"] if count else []), *(f"cuda:{index}" for index in range(count))]
-    if name not in known:
-        raise ContractError(f"device: expected one of auto, {', '.join(known)} on this machine, got {name!r}")
-    return torch.device(name)

@@ -22,6 +22,7 @@ from irvis_runtime.atomic import write_text
 from irvis_runtime.errors import ContractError
 from irvis_runtime.progress import Progress
 
+from .fit_extras import Extras
 from .tensor_files import read_tensors, write_tensors
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -31,18 +32,27 @@ GRADIENT_CLIP = 1.0
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-    """Steps of a run: linear warm-up, then a cosine down to zero."""
+    """Steps of a run: linear warm-up, then a cosine down to zero, or a fall at each milestone."""
 
     steps: int
     warmup_steps: int
     learning_rate: float
     checkpoint_every: int
     validate_every: int
+    log_every: int = 0
+    """Steps between rows of losses in the log; 0: only with a validation."""
+    milestones: tuple[int, ...] = ()
+    """Steps from which the rate is `decay` times what it was; none: the cosine."""
+    decay: float = 0.5
+    gradient_clip: float = GRADIENT_CLIP
+    """Largest norm of all gradients together."""
 
     def rate_at(self, step: int) -> float:
         """Learning rate of a step, counted from 0."""
         if step < self.warmup_steps:
             return self.learning_rate * (step + 1) / self.warmup_steps
+        if self.milestones:
+            return self.learning_rate * self.decay ** sum(step >= milestone for milestone in self.milestones)
         share = (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
         return self.learning_rate * 0.5 * (1.0 + math.cos(math.pi * share))
 
@@ -63,58 +73,69 @@ class Task(Protocol):
         ...
 
 
-def fit(task: Task, schedule: Schedule, run_dir: Path) -> dict[str, float]:
+def fit(task: Task, schedule: Schedule, run_dir: Path, extras: Extras | None = None) -> dict[str, float]:
     """Trains to the last step, from the run's checkpoint where there is one; returns the last validation.
 
-    The result holds the task's numbers and `seconds`, which all sittings of the run took together.
+    The result holds the task's numbers and `seconds`, which all sittings of the run took together; where
+    `extras` says that another process writes, nothing is validated or written and it holds no numbers.
     ContractError for a checkpoint that is damaged or of another task, and for a run that diverges.
     """
+    extras = extras or Extras()
     run_dir.mkdir(parents=True, exist_ok=True)
     # One parameter at a time, so that the order of operations is the same on every device.
     optimizer = torch.optim.Adam(task.module.parameters(), lr=schedule.learning_rate, foreach=False)
-    start, spent_s = _resume(task, optimizer, run_dir / CHECKPOINT)
+    start, spent_s = _resume(task, optimizer, extras, run_dir / CHECKPOINT)
+    if not extras.writes:
+        for step in range(start, schedule.steps):
+            _train_step(task, optimizer, schedule, extras, step)
+        return {"seconds": spent_s}
     _drop_rows_after(run_dir / LOG, start)
     began = time.monotonic()
     result: dict[str, float] = {}
     with Progress("training", schedule.steps, start) as progress:
         for step in range(start, schedule.steps):
-            parts = _train_step(task, optimizer, schedule.rate_at(step), step)
+            parts = _train_step(task, optimizer, schedule, extras, step)
             done = step + 1
+            numbers: dict[str, float] = {}
             if done % schedule.validate_every == 0 or done == schedule.steps:
-                result = dict(task.validate(done))
-                _log(
-                    run_dir / LOG,
-                    {"step": done, **result, **_floats(parts), "seconds": spent_s + _since(began)},
-                )
+                numbers = result = dict(task.validate(done))
+            if numbers or (schedule.log_every and done % schedule.log_every == 0):
+                row = {"step": done, **numbers, **_floats(parts), "seconds": spent_s + _since(began)}
+                _log(run_dir / LOG, row)
             if done % schedule.checkpoint_every == 0 or done == schedule.steps:
-                _save(task, optimizer, run_dir / CHECKPOINT, done, spent_s + _since(began))
+                _save(task, optimizer, extras, run_dir / CHECKPOINT, done, spent_s + _since(began))
             progress.step(_note(parts, result))
     if not result:
         result = dict(task.validate(schedule.steps))
     return {**result, "seconds": spent_s + _since(began)}
 
 
-def _train_step(task: Task, optimizer: torch.optim.Optimizer, rate: float, step: int) -> Mapping[str, Tensor]:
+def _train_step(
+    task: Task, optimizer: torch.optim.Optimizer, schedule: Schedule, extras: Extras, step: int
+) -> Mapping[str, Tensor]:
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = schedule.rate_at(step)
     loss, parts = task.loss(step)
     if not torch.isfinite(loss):
         raise ContractError(
             f"step {step}: the loss is {loss.item()}; lower learning_rate and start the run again"
         )
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    norm = nn.utils.clip_grad_norm_(task.module.parameters(), GRADIENT_CLIP)
-    if not torch.isfinite(norm):
+    extras.backward(loss, optimizer)
+    norm = nn.utils.clip_grad_norm_(task.module.parameters(), schedule.gradient_clip)
+    if not torch.isfinite(norm) and not extras.may_skip:
         raise ContractError(
             f"step {step}: the gradient is {norm.item()}; lower learning_rate and start the run again"
         )
-    optimizer.step()
+    extras.update(optimizer)
     return parts
 
 
-def _save(task: Task, optimizer: torch.optim.Optimizer, path: Path, step: int, spent_s: float) -> None:
+def _save(
+    task: Task, optimizer: torch.optim.Optimizer, extras: Extras, path: Path, step: int, spent_s: float
+) -> None:
     tensors = {f"module.{name}": tensor for name, tensor in task.module.state_dict().items()}
+    tensors |= extras.tensors()
     for name, parameter in task.module.named_parameters():
         for key, value in optimizer.state[parameter].items():
             tensors[f"adam.{key}.{name}"] = value
@@ -122,7 +143,7 @@ def _save(task: Task, optimizer: torch.optim.Optimizer, path: Path, step: int, s
     write_tensors(path, tensors, metadata)
 
 
-def _resume(task: Task, optimizer: torch.optim.Optimizer, path: Path) -> tuple[int, float]:
+def _resume(task: Task, optimizer: torch.optim.Optimizer, extras: Extras, path: Path) -> tuple[int, float]:
     """Loads the checkpoint into module and optimizer; returns the steps done and the seconds they took."""
     if not path.exists():
         return 0, 0.0
@@ -133,6 +154,7 @@ def _resume(task: Task, optimizer: torch.optim.Optimizer, path: Path) -> tuple[i
         )
     try:
         _load(task, optimizer, tensors)
+        extras.load(tensors)
         return int(metadata["step"]), float(metadata["seconds"])
     except (KeyError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
@@ -146,6 +168,9 @@ def _load(task: Task, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
     task.module.load_state_dict(
         {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
     )
+    if not any(name.startswith("adam.") for name in tensors):
+        # Half precision skipped all steps so far.
+        return
     for name, parameter in task.module.named_parameters():
         state = optimizer.state[parameter]
         state["step"] = tensors[f"adam.step.{name}"]

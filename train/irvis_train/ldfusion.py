@@ -160,7 +160,7 @@ class _Decoder(nn.Module):
         for _ in range(DOWNSAMPLINGS):
             layers += [
                 nn.ConvTranspose2d(channels, channels // 2, 5, 2),
-                _LayerNorm(channels // 2),
+                LayerNorm(channels // 2),
                 nn.ReLU(),
             ]
             channels //= 2
@@ -203,7 +203,7 @@ class _StyleMlp(nn.Module):
         return parameters
 
 
-class _LayerNorm(nn.Module):
+class LayerNorm(nn.Module):
     """Normalises over channels and pixels together; deviation with N-1, eps added to it, as published."""
 
     def __init__(self, channels: int, eps: float = 1e-5) -> None:

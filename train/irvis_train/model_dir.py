@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import platform
-import subprocess
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
-import numpy as np
 import torch
 
-import irvis_runtime
 from irvis_runtime.config import to_mapping
 from irvis_runtime.contract import Manifest, WeightFile, save_manifest, sha256_of
 
 from .config import DistillConfig
+from .provenance import versions
 from .student import MULTIPLE_PX, Student
 from .student_files import save_student
 
@@ -29,9 +27,13 @@ def write_model_dir(
     student: Student,
     config: DistillConfig,
     pair_names: Sequence[str],
+    started_at: str,
     result: Mapping[str, float],
 ) -> Path:
-    """Writes weights and manifest and returns the folder; `irvis export` and `irvis quantize` extend it."""
+    """Writes weights and manifest and returns the folder; `irvis export` and `irvis quantize` extend it.
+
+    `started_at`: the commit of the code when the run, or its last sitting, began.
+    """
     save_student(student, folder / WEIGHTS_NAME)
     counts: dict[str, int] = {}
     for name in pair_names:
@@ -42,15 +44,10 @@ def write_model_dir(
         "trained_on_pairs": counts,
         "config": {key: value for key, value in to_mapping(config).items() if key not in OF_THE_MACHINE},
         "seconds": round(result["seconds"]),
-        "commit": _commit(),
+        "commit": started_at,
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
-        "versions": {
-            "irvis": irvis_runtime.__version__,
-            "python": platform.python_version(),
-            "torch": str(torch.__version__),
-            "numpy": str(np.__version__),
-        },
+        "versions": versions(),
     }
     fidelity = {name: round(value, 4) for name, value in result.items() if name != "seconds"}
     manifest = Manifest(
@@ -63,18 +60,3 @@ def write_model_dir(
     )
     save_manifest(folder, manifest)
     return folder
-
-
-def _commit() -> str:
-    """The clone's commit, with `+` where files differ from it; `unknown` outside a clone."""
-    here = Path(__file__).parent
-    try:
-        commit, changes = (
-            subprocess.run(
-                ["git", *words], cwd=here, capture_output=True, text=True, check=True
-            ).stdout.strip()
-            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return commit + ("+" if changes else "")

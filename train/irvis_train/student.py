@@ -1,12 +1,16 @@
-"""The student: a local network at a quarter of the resolution, steered by two 64x64 thumbnails.
+"""The student: the teacher's deep layers at an eighth of the resolution between ends that work on 4x4 blocks.
 
-No norm layer sees the whole picture. What the network knows of the whole picture (exposure, contrast, kind of
-scene) comes from the `context` thumbnails alone, so that the runtime can smooth it over time; DESIGN 3 and 4.
+No norm layer sees the whole picture. The teacher's norms are folded into the convolutions with their usual
+statistics; what differs from picture to picture comes from the `context` thumbnails alone (Modulation), so
+that the runtime can smooth it over time; DESIGN 3 and 4. The rest is local.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,147 +19,278 @@ from torch.nn import functional as F
 from irvis_runtime.errors import ContractError
 
 BLOCK_PX = 4
-"""Side of the pixel block that one position of the trunk holds."""
-MULTIPLE_PX = 16
-"""Height and width are padded to this: the wide branch works at a sixteenth."""
+"""Side of the pixel block that one position of the ends holds."""
+FINE_BLOCK_PX = 2
+MULTIPLE_PX = 8
+"""Height and width are padded to this: the deep layers work at an eighth."""
 DEVIATION_FLOOR = 8.0
 """Grey levels; keeps a flat thumbnail from blowing up noise, and bounds every later range (INT8)."""
-TRUNK_CLIP = 5.0
-"""Normalised inputs are clipped to +-5 deviations before the trunk; the blend takes them unclipped."""
+INPUT_CLIP = 5.0
+"""Normalised inputs are clipped to +-5 deviations before the first layer; the blend takes them unclipped."""
 BLEND_SCALE = 64.0
-"""Grey levels per unit of the last convolution: its weights train at the others' scale. Folded at export."""
+"""Grey levels per unit of the last convolution: its weights train at the others' scale."""
+LIFT_PADDING = (2, 0, 2, 0)
+"""Left, right, top, bottom: output 2j+p of a 5x5 stride-2 transposed convolution needs inputs j-2..j."""
+
+Modulations = Iterator[tuple[Tensor, Tensor]]
+Fold = Callable[[Tensor, int], Tensor]
 
 
 @dataclass(frozen=True)
 class StudentShape:
     """The size of a student."""
 
-    channels: int = 48
-    """Channels of the trunk at a quarter of the resolution; a multiple of 16."""
-    trunk_layers: int = 3
-    """3x3 convolutions of the trunk between the head and the output."""
-    wide_channels: int = 64
-    """Channels of the branch at a sixteenth of the resolution."""
-    dilations: tuple[int, ...] = (1, 2, 4, 8, 1, 2)
-    """Dilation of each 3x3 convolution of that branch."""
+    ends: Literal["blocks", "fine"] = "blocks"
+    """What works above an eighth of the resolution: layers on 4x4 blocks, or the teacher's own, unrolled."""
+    front_channels: int = 32
+    """Channels of each picture's first layer; a multiple of 16. Fine ends: four times the teacher's width."""
+    deep_channels: int = 64
+    """Channels of each picture at an eighth of the resolution; a multiple of 32."""
+    residual_blocks: int = 1
+    """Residual blocks of each picture at an eighth of the resolution."""
+    lift_channels: int = 32
+    """Channels that come back to a quarter of the resolution; a multiple of 16."""
+    back_channels: int = 48
+    """Channels of the layers before the blend; a multiple of 16. Fine ends: four times the teacher's last."""
+    back_layers: int = 1
+    """How many of them; fine ends have one."""
+    scene_channels: int = 96
+    """Width of what the thumbnails are condensed to."""
 
     def __post_init__(self) -> None:
         """ContractError for sizes that the kernels of the backends would run slowly or not at all."""
-        for name in ("channels", "wide_channels"):
-            if getattr(self, name) < 16 or getattr(self, name) % 16:
-                raise ContractError(f"{name}: expected a multiple of 16, got {getattr(self, name)}")
-        if self.trunk_layers < 1:
-            raise ContractError(f"trunk_layers: expected 1 or more, got {self.trunk_layers}")
-        if any(dilation < 1 for dilation in self.dilations):
-            raise ContractError(f"dilations: expected 1 or more each, got {list(self.dilations)}")
+        for name, multiple in (
+            ("front_channels", 16),
+            ("deep_channels", 32),
+            ("lift_channels", 16),
+            ("back_channels", 16),
+            ("scene_channels", 16),
+        ):
+            if getattr(self, name) < multiple or getattr(self, name) % multiple:
+                raise ContractError(f"{name}: expected a multiple of {multiple}, got {getattr(self, name)}")
+        for name in ("residual_blocks", "back_layers"):
+            if getattr(self, name) < 1:
+                raise ContractError(f"{name}: expected 1 or more, got {getattr(self, name)}")
 
 
 class Student(nn.Module):
     """Fuses luma: infrared, visible (N, 1, H, W), context (N, 2, 64, 64) -> fused (N, 1, H, W), all 0..255.
 
-    H and W are multiples of 16; the output is neither rounded nor clipped.
+    H and W are multiples of 8; the output is neither rounded nor clipped.
     """
 
     def __init__(self, shape: StudentShape) -> None:
         super().__init__()
         self.shape = shape
-        channels = shape.channels
-        self.scene = SceneEncoder(shape.wide_channels, 1 + len(shape.dilations))
-        self.head = nn.Conv2d(2 * BLOCK_PX**2, channels, 3, padding=1)
-        self.trunk = nn.ModuleList(
-            nn.Conv2d(channels, channels, 3, padding=1) for _ in range(shape.trunk_layers)
+        self.infrared = PictureEncoder(shape)
+        self.visible = PictureEncoder(shape)
+        self.lift = nn.Conv2d(2 * shape.deep_channels, 4 * shape.lift_channels, 3)
+        self.back = FineBack(shape) if shape.ends == "fine" else BlockBack(shape)
+        encoder = self.infrared.modulated_channels()
+        self.modulation = Modulation(
+            shape.scene_channels,
+            [*encoder, *encoder, shape.lift_channels, *self.back.modulated_channels()],
         )
-        self.wide = WideBranch(channels, shape.wide_channels, shape.dilations)
-        self.blend = nn.Conv2d(channels, 3 * BLOCK_PX**2, 3, padding=1)
-        self.blend_scale_folded = False
-        self._start_as_average()
 
-    def forward(self, infrared_n1hw: Tensor, visible_n1hw: Tensor, context_n2hw: Tensor) -> Tensor:
-        """Returns the fused luma in grey levels, unrounded."""
-        blocks = torch.cat([space_to_depth(infrared_n1hw), space_to_depth(visible_n1hw)], dim=1)
-        return depth_to_space(self.fuse_blocks(blocks, context_n2hw))
-
-    def fuse_blocks(self, blocks_nchw: Tensor, context_n2hw: Tensor) -> Tensor:
-        """Fuses pictures folded into 4x4 blocks: (N, 32, H/4, W/4), infrared first -> (N, 16, H/4, W/4)."""
+    def forward(
+        self,
+        infrared_n1hw: Tensor,
+        visible_n1hw: Tensor,
+        context_n2hw: Tensor,
+        fold: Fold | None = None,
+    ) -> Tensor:
+        """Returns the fused luma in grey levels, unrounded; export gives `fold` as one operator."""
+        fold = fold or space_to_depth
         mean, deviation = context_statistics(context_n2hw)
-        offsets = self.scene(context_n2hw, mean, deviation)
-        picture = [0] * BLOCK_PX**2 + [1] * BLOCK_PX**2
-        normal = (blocks_nchw - mean[:, picture]) * (1.0 / deviation)[:, picture]
-        maps = self.blend(self._features(normal.clamp(-TRUNK_CLIP, TRUNK_CLIP), offsets))
-        if not self.blend_scale_folded:
-            maps = maps * BLEND_SCALE
-        infrared, visible = torch.split(normal, BLOCK_PX**2, dim=1)
-        weight_infrared, weight_visible, offset = torch.split(maps, BLOCK_PX**2, dim=1)
-        return weight_infrared * infrared + weight_visible * visible + offset
+        modulations = iter(self.modulation(context_n2hw, mean, deviation))
+        inverse = 1.0 / deviation
+        infrared = (infrared_n1hw - mean[:, :1]) * inverse[:, :1]
+        visible = (visible_n1hw - mean[:, 1:]) * inverse[:, 1:]
+        deep = [
+            encoder(picture.clamp(-INPUT_CLIP, INPUT_CLIP), modulations, fold)
+            for encoder, picture in ((self.infrared, infrared), (self.visible, visible))
+        ]
+        lifted = F.pixel_shuffle(self.lift(F.pad(torch.cat(deep, dim=1), LIFT_PADDING)), 2)
+        features = F.relu(modulated(lifted, modulations))
+        fused: Tensor = self.back(features, infrared, visible, modulations, fold)
+        return fused
 
-    def fold_blend_scale(self) -> None:
-        """Moves BLEND_SCALE into the last convolution's weights, for export; the output stays the same."""
-        if not self.blend_scale_folded:
-            with torch.no_grad():
-                for parameter in self.blend.parameters():
-                    parameter.mul_(BLEND_SCALE)
-            self.blend_scale_folded = True
 
-    def _features(self, normal: Tensor, offsets: list[Tensor]) -> Tensor:
-        features = F.relu(self.head(normal))
-        wide = self.wide(features, offsets)
-        for index, layer in enumerate(self.trunk):
-            features = F.relu(layer(features) + wide) if index == 0 else F.relu(layer(features))
+class PictureEncoder(nn.Module):
+    """One picture: normalised (N, 1, H, W) -> (N, deep_channels, H/8, W/8)."""
+
+    def __init__(self, shape: StudentShape) -> None:
+        super().__init__()
+        deep = shape.deep_channels
+        self.front = FineFront(shape) if shape.ends == "fine" else BlockFront(shape)
+        self.down = nn.Conv2d(deep // 2, deep, 4, 2, 1)
+        self.blocks = nn.ModuleList(Residual(deep) for _ in range(shape.residual_blocks))
+
+    def modulated_channels(self) -> list[int]:
+        """Channels of the modulated layers, in the order in which they take their modulation."""
+        deep = self.down.out_channels
+        return [*self.front.modulated_channels(), deep, *[deep] * (2 * len(self.blocks))]
+
+    def forward(self, normal_n1hw: Tensor, modulations: Modulations, fold: Fold) -> Tensor:
+        """Returns the deep features; takes its share of the modulations."""
+        features: Tensor = self.front(normal_n1hw, modulations, fold)
+        features = F.relu(modulated(self.down(features), modulations))
+        for block in self.blocks:
+            features = block(features, modulations)
         return features
 
-    def _start_as_average(self) -> None:
-        """Starts as the average of the normalised pictures: contrast 32 grey levels each around 128."""
-        nn.init.normal_(self.blend.weight, std=1e-3)
-        start = torch.tensor([0.5, 0.5, 2.0]).repeat_interleave(BLOCK_PX**2)
-        with torch.no_grad():
-            self.blend.bias = nn.Parameter(start)
 
+class BlockFront(nn.Module):
+    """Two layers on 4x4 blocks: (N, 1, H, W) -> (N, deep_channels / 2, H/4, W/4)."""
 
-class SceneEncoder(nn.Module):
-    """What kind of scene it is: thumbnails -> offsets (N, C, 1, 1) for the layers of the wide branch."""
-
-    def __init__(self, wide_channels: int, layers: int) -> None:
+    def __init__(self, shape: StudentShape) -> None:
         super().__init__()
-        self.wide_channels = wide_channels
-        self.down = nn.Sequential(
-            nn.Conv2d(2, 16, 3, 2, 1),
-            nn.ReLU(),
-            nn.Conv2d(16, 32, 3, 2, 1),
-            nn.ReLU(),
-            nn.Conv2d(32, 64, 3, 2, 1),
-            nn.ReLU(),
-        )
-        self.mix = nn.Sequential(
-            nn.Conv2d(64 + 4, 128, 1), nn.ReLU(), nn.Conv2d(128, layers * wide_channels, 1)
-        )
+        self.first = nn.Conv2d(BLOCK_PX**2, shape.front_channels, 3, padding=1)
+        self.second = nn.Conv2d(shape.front_channels, shape.deep_channels // 2, 3, padding=1)
 
-    def forward(self, context_n2hw: Tensor, mean: Tensor, deviation: Tensor) -> list[Tensor]:
-        """Returns the offsets; `mean` and `deviation` are (N, 2, 1, 1) in grey levels."""
-        normal = ((context_n2hw - mean) / deviation).clamp(-TRUNK_CLIP, TRUNK_CLIP)
-        pooled = self.down(normal).mean(dim=(2, 3), keepdim=True)
-        exposure = torch.cat([mean / 128.0 - 1.0, deviation / 64.0 - 1.0], dim=1)
-        offsets: Tensor = self.mix(torch.cat([pooled, exposure], dim=1))
-        return list(torch.split(offsets, self.wide_channels, dim=1))
+    def modulated_channels(self) -> list[int]:
+        """Channels of the modulated layers, in their order."""
+        return [self.second.out_channels]
+
+    def forward(self, normal_n1hw: Tensor, modulations: Modulations, fold: Fold) -> Tensor:
+        """Returns the features; takes its share of the modulations."""
+        features = F.relu(self.first(fold(normal_n1hw, BLOCK_PX)))
+        return F.relu(modulated(self.second(features), modulations))
 
 
-class WideBranch(nn.Module):
-    """A wide field at a sixteenth of the resolution, brought back to a quarter by a 1x1 and DepthToSpace."""
+class FineFront(nn.Module):
+    """The teacher's 7x7 and two 4x4 stride-2 layers, the first two on 2x2 blocks, where they are dense."""
 
-    def __init__(self, channels: int, wide_channels: int, dilations: tuple[int, ...]) -> None:
+    def __init__(self, shape: StudentShape) -> None:
         super().__init__()
-        self.enter = nn.Conv2d(channels, wide_channels, 4, stride=4)
+        half, quarter = shape.deep_channels // 4, shape.deep_channels // 2
+        self.first = nn.Conv2d(FINE_BLOCK_PX**2, shape.front_channels, 5, padding=2)
+        self.second = nn.Conv2d(shape.front_channels, half, 3, padding=1)
+        self.third = nn.Conv2d(half, quarter, 4, 2, 1)
+
+    def modulated_channels(self) -> list[int]:
+        """Channels of the modulated layers, in their order."""
+        return [self.second.out_channels, self.third.out_channels]
+
+    def forward(self, normal_n1hw: Tensor, modulations: Modulations, fold: Fold) -> Tensor:
+        """Returns the features; takes its share of the modulations."""
+        features = F.relu(self.first(fold(normal_n1hw, FINE_BLOCK_PX)))
+        features = F.relu(modulated(self.second(features), modulations))
+        return F.relu(modulated(self.third(features), modulations))
+
+
+class BlockBack(nn.Module):
+    """Layers on 4x4 blocks, and per pixel a * infrared + b * visible + c."""
+
+    def __init__(self, shape: StudentShape) -> None:
+        super().__init__()
+        widths = [shape.lift_channels] + [shape.back_channels] * shape.back_layers
         self.layers = nn.ModuleList(
-            nn.Conv2d(wide_channels, wide_channels, 3, padding=dilation, dilation=dilation)
-            for dilation in dilations
+            nn.Conv2d(before, after, 3, padding=1) for before, after in pairwise(widths)
         )
-        self.leave = nn.Conv2d(wide_channels, channels * BLOCK_PX**2, 1)
+        self.blend = nn.Conv2d(shape.back_channels, 3 * BLOCK_PX**2, 3, padding=1)
+        nn.init.normal_(self.blend.weight, std=1e-3)
+        # Starts as the average of the normalised pictures: contrast 32 grey levels each around 128.
+        start = torch.tensor([0.5, 0.5, 2.0]).repeat_interleave(BLOCK_PX**2)
+        self.blend.bias = nn.Parameter(start)
 
-    def forward(self, features: Tensor, offsets: list[Tensor]) -> Tensor:
-        """(N, C, H/4, W/4) -> (N, C, H/4, W/4)."""
-        wide = F.relu(self.enter(features) + offsets[0])
-        for layer, offset in zip(self.layers, offsets[1:], strict=True):
-            wide = F.relu(layer(wide) + (wide + offset))
-        return depth_to_space(self.leave(wide))
+    def modulated_channels(self) -> list[int]:
+        """Channels of the modulated layers, in their order."""
+        return [3 * BLOCK_PX**2]
+
+    def forward(
+        self, features: Tensor, infrared: Tensor, visible: Tensor, modulations: Modulations, fold: Fold
+    ) -> Tensor:
+        """Returns the fused luma (N, 1, H, W) in grey levels from features at a quarter."""
+        for layer in self.layers:
+            features = F.relu(layer(features))
+        scale, offset = next(modulations)
+        maps = self.blend(features) * (scale * BLEND_SCALE) + offset * BLEND_SCALE
+        weight_infrared, weight_visible, constant = torch.split(maps, BLOCK_PX**2, dim=1)
+        pictures = (fold(picture, BLOCK_PX) for picture in (infrared, visible))
+        return F.pixel_shuffle(
+            weight_infrared * next(pictures) + weight_visible * next(pictures) + constant, BLOCK_PX
+        )
+
+
+class FineBack(nn.Module):
+    """The teacher's last layers: two transposed convolutions and the 7x7, on blocks; no blend."""
+
+    def __init__(self, shape: StudentShape) -> None:
+        super().__init__()
+        half = shape.lift_channels // 2
+        self.second = nn.Conv2d(shape.lift_channels, 4 * half, 3)
+        self.third = nn.Conv2d(half, shape.back_channels, 3)
+        self.last = nn.Conv2d(4 * shape.back_channels, BLOCK_PX**2, 3, padding=1)
+
+    def modulated_channels(self) -> list[int]:
+        """Channels of the modulated layers, in their order."""
+        return [self.second.out_channels // 4, BLOCK_PX**2]
+
+    def forward(
+        self, features: Tensor, infrared: Tensor, visible: Tensor, modulations: Modulations, fold: Fold
+    ) -> Tensor:
+        """Returns the fused luma (N, 1, H, W) in grey levels from features at a quarter."""
+        features = F.pixel_shuffle(self.second(F.pad(features, LIFT_PADDING)), 2)
+        features = F.relu(modulated(features, modulations))
+        features = fold(F.relu(self.third(F.pad(features, LIFT_PADDING))), 2)
+        fused = torch.sigmoid(modulated(self.last(features), modulations)) * 255.0
+        return F.pixel_shuffle(fused, BLOCK_PX)
+
+
+class Residual(nn.Module):
+    """Two modulated 3x3 convolutions beside the identity."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, features: Tensor, modulations: Modulations) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W)."""
+        inner = F.relu(modulated(self.first(features), modulations))
+        return features + modulated(self.second(inner), modulations)
+
+
+class Modulation(nn.Module):
+    """What the thumbnails tell: for each modulated layer a scale near 1 and an offset near 0 (N, C, 1, 1).
+
+    Feature-wise linear modulation, Perez et al. 2018, arXiv 1709.07871.
+    """
+
+    def __init__(self, width: int, channels: list[int]) -> None:
+        super().__init__()
+        self.channels = channels
+        widths = (4, 32, 48, 64)
+        self.down = nn.ModuleList(nn.Conv2d(before, after, 3, 2, 1) for before, after in pairwise(widths))
+        self.mix = nn.Conv2d(2 * sum(widths[1:]) + 4, width, 1)
+        self.leave = nn.Conv2d(width, 2 * sum(channels), 1)
+        nn.init.zeros_(self.leave.weight)
+        with torch.no_grad():
+            self.leave.bias = nn.Parameter(torch.tensor([1.0, 0.0]).repeat_interleave(sum(channels)))
+
+    def forward(self, context_n2hw: Tensor, mean: Tensor, deviation: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """`mean` and `deviation` are those of the thumbnails, (N, 2, 1, 1) in grey levels."""
+        normal = ((context_n2hw - mean) / deviation).clamp(-INPUT_CLIP, INPUT_CLIP)
+        features = torch.cat([normal, context_n2hw / 128.0 - 1.0], dim=1)
+        pooled = [mean / 128.0 - 1.0, deviation / 64.0 - 1.0]
+        for layer in self.down:
+            features = F.relu(layer(features))
+            average = features.mean(dim=(2, 3), keepdim=True)
+            spread = (features - average).square().mean(dim=(2, 3), keepdim=True)
+            pooled += [average, (spread + 1e-2).sqrt()]
+        modulation = self.leave(F.relu(self.mix(torch.cat(pooled, dim=1))))
+        scales, offsets = torch.split(modulation, sum(self.channels), dim=1)
+        pairs = zip(
+            torch.split(scales, self.channels, dim=1), torch.split(offsets, self.channels, dim=1), strict=True
+        )
+        return list(pairs)
+
+
+def modulated(features: Tensor, modulations: Modulations) -> Tensor:
+    """Features (N, C, H, W) times the next scale plus the next offset."""
+    scale, offset = next(modulations)
+    return features * scale + offset
 
 
 def context_statistics(context_n2hw: Tensor) -> tuple[Tensor, Tensor]:
@@ -165,11 +300,13 @@ def context_statistics(context_n2hw: Tensor) -> tuple[Tensor, Tensor]:
     return mean, (variance + DEVIATION_FLOOR**2).sqrt()
 
 
-def space_to_depth(picture_n1hw: Tensor) -> Tensor:
-    """(N, 1, H, W) -> (N, 16, H/4, W/4), rows first; as ONNX SpaceToDepth of a single channel."""
-    return F.pixel_unshuffle(picture_n1hw, BLOCK_PX)
-
-
-def depth_to_space(blocks: Tensor) -> Tensor:
-    """(N, 16 C, H, W) -> (N, C, 4 H, 4 W); ONNX DepthToSpace in mode CRD."""
-    return F.pixel_shuffle(blocks, BLOCK_PX)
+def space_to_depth(planes_nchw: Tensor, block: int) -> Tensor:
+    """(N, C, H, W) -> (N, block^2 C, H/block, W/block) as ONNX SpaceToDepth: rows, columns, then channels."""
+    folded = F.pixel_unshuffle(planes_nchw, block)
+    channels = planes_nchw.shape[1]
+    if channels == 1:
+        return folded
+    size = folded.shape[-2:]
+    return (
+        folded.reshape(-1, channels, block**2, *size).transpose(1, 2).reshape(-1, channels * block**2, *size)
+    )

@@ -19,15 +19,11 @@ from .data import make_contexts
 from .student import MULTIPLE_PX, Student, StudentShape
 from .tensor_files import read_tensors, write_tensors
 
-FORMAT = "irvis-student-1"
+FORMAT = "irvis-student-2"
 
 
 def save_student(student: Student, path: Path) -> None:
-    """Writes weights and shape, atomically; ContractError for a student that was folded for export."""
-    if student.blend_scale_folded:
-        raise ContractError(
-            f"{path}: expected weights as trained, got some folded for export; save it before the export"
-        )
+    """Writes weights and shape, atomically."""
     metadata = {"format": FORMAT, "shape": json.dumps(dataclasses.asdict(student.shape))}
     write_tensors(path, student.state_dict(), metadata)
 
