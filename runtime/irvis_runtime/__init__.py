@@ -2,7 +2,8 @@
 
 from .context import make_context
 from .errors import BackendError, ContractError
-from .fuser import Fuser, default_model_dir
+from .fuser import Fuser
+from .shipped_models import default_model_dir
 
 __version__ = "0.1.0"
 

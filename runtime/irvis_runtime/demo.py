@@ -18,8 +18,9 @@ from . import __main__ as dispatcher
 from .atomic import write_text
 from .cli import Parser
 from .errors import ContractError
-from .fuser import Fuser, default_model_dir
+from .fuser import Fuser
 from .image import join_colour, split_colour, write_picture
+from .shipped_models import shipped_model_dir
 
 if TYPE_CHECKING:
     from .scenes import Scene
@@ -28,6 +29,8 @@ SIZE_HW = (256, 320)
 VIDEO_SIZE_HW = (480, 640)
 VIDEO_FPS = 25
 MARKER = "irvis-demo.json"
+TEACHER = "irvis-m"
+"""Closest to the published teacher of the shipped models; its student starts with its deep layers."""
 """Lies in every folder that a demo made, so that a second run never clears a folder of the user's."""
 
 
@@ -68,7 +71,7 @@ def run_demo(output: Path, seed: int, size: DemoSize) -> Path:
     began = time.monotonic()
     _claim(output, seed)
     _render(output, seed, size)
-    model, teacher = output / "run" / "irvis-demo", default_model_dir()
+    model, teacher = output / "run" / "irvis-demo", shipped_model_dir(TEACHER)
     _write_config(output / "train.toml", output, teacher, seed, size)
     _run("train", "student", output / "train.toml")
     _run("export", model)
@@ -126,10 +129,12 @@ def _write_sample(path: Path, scene: Scene) -> None:
 
 
 def _write_config(path: Path, output: Path, teacher: Path, seed: int, size: DemoSize) -> None:
-    """A small student of the shipped model, which is its teacher here: no published checkpoint is at hand."""
+    """A small heir of a shipped model, which is its teacher here: no published checkpoint is at hand."""
     text = f"""\
 name = "irvis-demo"
 teacher = {json.dumps(str(teacher))}
+start = {json.dumps(str(teacher))}
+guide_steps = {size.steps // 2}
 pairs = [{json.dumps(str(output / "train"))}]
 val_pairs = [{json.dumps(str(output / "val"))}]
 output = {json.dumps(str(output / "run"))}
@@ -147,9 +152,10 @@ precision = "fp32"
 seed = {seed}
 
 [student]
-channels = 32
-trunk_layers = 2
-wide_channels = 32
+front_channels = 16
+deep_channels = 32
+lift_channels = 32
+back_channels = 32
 """
     write_text(path, text)
 

@@ -17,9 +17,10 @@ from .backends.tensorrt_api import import_tensorrt
 from .board import ROOT, cpu_model, gstreamer_version, has_fast_int8, memory_mb, module_version, read_jetson
 from .contract import checked_model_path, load_manifest
 from .errors import BackendError, ContractError
-from .fuser import Fuser, default_model_dir
+from .fuser import Fuser
 from .gstreamer import INSTALL as INSTALL_GSTREAMER
 from .gstreamer import find_platform, gst
+from .shipped_models import default_model_dir
 from .sinks.encoders import choose_encoder
 
 OK, WARNING, MISSING = "ok", "warning", "missing"

@@ -25,6 +25,7 @@ from .contract import (
     load_manifest,
 )
 from .errors import BackendError, ContractError
+from .shipped_models import find_model_dir
 
 Backend = Literal["onnxruntime", "tensorrt"]
 BACKEND_PRECISIONS: dict[Backend, tuple[str, ...]] = {
@@ -34,18 +35,13 @@ BACKEND_PRECISIONS: dict[Backend, tuple[str, ...]] = {
 }
 
 
-def default_model_dir() -> Path:
-    """Returns the shipped model that is used when none is named."""
-    return Path(__file__).parent / "models" / "irvis-s"
-
-
 class Fuser:
     """Fuses luma pictures; a context manager that frees the backend.
 
-    `model_dir`: None takes the shipped model. `precision`: "auto", or a key of the manifest's files.
-    `backend`: "auto", "onnxruntime" or "tensorrt"; auto takes TensorRT where its module imports. `threads`:
-    CPU threads, None for all cores. ContractError for a model that fails its checks, BackendError where
-    nothing can run it.
+    `model_dir`: a path, or a shipped model's name; None takes the default one. `precision`: "auto", or a key of
+    the manifest's files. `backend`: "auto", "onnxruntime" or "tensorrt"; auto takes TensorRT where its module
+    imports. `threads`: CPU threads, None for all cores. ContractError for a model that fails its checks,
+    BackendError where nothing can run it.
     """
 
     def __init__(
@@ -57,7 +53,7 @@ class Fuser:
     ) -> None:
         if threads is not None and threads < 1:
             raise ContractError(f"threads: expected 1 or more, got {threads}; leave it out to use every core")
-        self.model_dir = default_model_dir() if model_dir is None else Path(model_dir)
+        self.model_dir = find_model_dir(model_dir)
         self.manifest: Manifest = load_manifest(self.model_dir)
         self.backend: Backend = choose_backend(backend)
         self.precision: str = choose_precision(self.manifest, precision, self.backend)

@@ -57,14 +57,17 @@ class DistillConfig:
     clips_every: int = field(
         default=0, metadata={"doc": "every n-th batch is of neighbouring frames of clips; 0: never"}
     )
-    inherit: bool = field(
-        default=True,
-        metadata={"doc": "start with the teacher's deep layers, where it is of the published topology"},
+    start: str = field(
+        default="teacher",
+        metadata={
+            "doc": "whose deep layers the student starts with: teacher (of the published topology), a model "
+            "directory with fine ends, or nothing (random weights)"
+        },
     )
-    guide_weight: float = field(
-        default=0.3, metadata={"doc": "pull of an heir's first layers towards the teacher's, at the start"}
+    guide_steps: int = field(
+        default=800,
+        metadata={"doc": "steps at the start in which block ends learn alone what the start's ends do"},
     )
-    guide_until: float = field(default=0.3, metadata={"doc": "share of the run after which it is gone"})
     learning_rate: float = field(default=2e-3, metadata={"doc": "peak of the cosine schedule (Adam)"})
     warmup_steps: int = field(default=200, metadata={"doc": "steps of linear warm-up"})
     gradient_weight: float = field(default=1.0, metadata={"doc": "weight of the L1 of picture gradients"})
@@ -107,13 +110,21 @@ class DistillConfig:
                     f"{name}: expected a multiple of {MULTIPLE_PX}, got {getattr(self, name)}"
                 )
         at_least_0 = (
-            *("fresh_every", "degraded_every", "clips_every", "warmup_steps", "threads", "seed"),
-            *("gradient_weight", "ssim_weight", "flicker_weight", "language_weight", "guide_weight"),
+            *(
+                "fresh_every",
+                "degraded_every",
+                "clips_every",
+                "warmup_steps",
+                "guide_steps",
+                "threads",
+                "seed",
+            ),
+            *("gradient_weight", "ssim_weight", "flicker_weight", "language_weight"),
         )
         for name in at_least_0:
             if getattr(self, name) < 0:
                 raise ContractError(f"{name}: expected 0 or more, got {getattr(self, name)}")
-        for name in ("late_from", "guide_until", "max_severity"):
+        for name in ("late_from", "max_severity"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ContractError(f"{name}: expected a share from 0 to 1, got {getattr(self, name)}")
         repeats = self.degraded_every or self.clips_every

@@ -22,19 +22,23 @@ from .clip import load_clip
 from .config import DistillConfig
 from .data import LabelledPair, as_tensor, read_labelled_pairs, refuse_shared_pairs, teacher_identity
 from .devices import open_device
+from .endow import Guide, endow
 from .fit import Schedule, fit
-from .inherit import Inheritance, front_difference, inherit
+from .inherit import heir_of
 from .ldfusion import LdFusion
 from .losses import distillation_loss, psnr_db
 from .model_dir import write_model_dir
 from .objective import LanguageObjective
 from .provenance import commit
 from .student import MULTIPLE_PX, Student
+from .student_files import load_student
 from .teacher import load_teacher
 
 FP32_TAIL = 0.9
 """From this share of a run on, convolutions are FP32: bfloat16's rounding costs the last tenths of a dB."""
 SAMPLES = 4
+FRONT_WEIGHT = 0.15
+"""Of the relative squared error of both fronts, while the ends learn alone."""
 MAY_DIFFER = {
     *("teacher", "pairs", "val_pairs", "val_exclude", "output", "cache", "name"),
     *("threads", "device", "validate_every", "checkpoint_every"),
@@ -58,17 +62,9 @@ def distil(config: DistillConfig) -> Path:
     )
     refuse_shared_pairs(train_pairs, val_pairs)
     torch.manual_seed(config.seed)
-    student = Student(config.student).to(device)
-    inheritance = None
-    if config.inherit:
-        if not isinstance(teacher, LdFusion):
-            raise ContractError(
-                "inherit: expected a teacher of the published topology, got a student; set inherit=false"
-            )
-        inheritance = inherit(student, teacher, train_pairs)
-    student = student.to(memory_format=torch.channels_last)
+    student, guide = _start(config, teacher, train_pairs)
     batches = BatchMaker(train_pairs, teacher, config.seed, config.clips)
-    task = Distillation(student, batches, val_pairs, config, run_dir / "samples", inheritance)
+    task = Distillation(student.to(device), batches, val_pairs, config, run_dir / "samples", guide)
     schedule = Schedule(
         config.steps,
         config.warmup_steps,
@@ -82,6 +78,37 @@ def distil(config: DistillConfig) -> Path:
     )
 
 
+def _start(
+    config: DistillConfig, teacher: nn.Module, pairs: Sequence[LabelledPair]
+) -> tuple[Student, Guide | None]:
+    """The student before its first step and, where it has to learn its ends first, who shows them."""
+    student = Student(config.student).to(memory_format=torch.channels_last)
+    if config.start == "nothing":
+        return student, None
+    if config.start != "teacher":
+        donor = load_student(Path(config.start))
+    elif isinstance(teacher, LdFusion):
+        donor = heir_of(teacher, pairs, config.student.scene_channels).cpu()
+    else:
+        raise ContractError(
+            'start: expected a teacher of the published topology, got a student; set start = "nothing"'
+        )
+    if config.student.ends == "fine":
+        _copy_whole(donor, student)
+        return student, None
+    kept = endow(student, donor)
+    return student, Guide(donor, kept).to(memory_format=torch.channels_last) if config.guide_steps else None
+
+
+def _copy_whole(donor: Student, student: Student) -> None:
+    if donor.shape != student.shape:
+        raise ContractError(
+            f"student: expected the shape of its start where the ends are fine, {donor.shape}, "
+            f"got {student.shape}"
+        )
+    student.load_state_dict(donor.state_dict())
+
+
 class Distillation:
     """The task of imitating the teacher's output; see fit.Task."""
 
@@ -92,7 +119,7 @@ class Distillation:
         val_pairs: Sequence[LabelledPair],
         config: DistillConfig,
         samples: Path,
-        inheritance: Inheritance | None = None,
+        guide: Guide | None = None,
     ) -> None:
         self.module: nn.Module = student
         self.student = student
@@ -100,7 +127,7 @@ class Distillation:
         self.val_pairs = val_pairs
         self.config = config
         self.samples = samples
-        self.inheritance = inheritance
+        self.guide = guide.to(next(student.parameters()).device) if guide is not None else None
         self.device = next(student.parameters()).device
         self.objective = None
         if config.language_weight:
@@ -119,11 +146,14 @@ class Distillation:
             plane.to(self.device) for plane in (batch.infrared, batch.visible, batch.context, batch.target)
         )
         with torch.autocast(self.device.type, torch.bfloat16, enabled=lower):
-            fused = self.student(infrared * 255.0, visible * 255.0, context).float() / 255.0
-            guide = self._guide(step, infrared, visible, context)
+            if self.guide is not None and step < config.guide_steps:
+                front, fused = self.guide(self.student, infrared * 255.0, visible * 255.0, context)
+            else:
+                front, fused = None, self.student(infrared * 255.0, visible * 255.0, context)
+        fused = fused.float() / 255.0
         loss, parts = distillation_loss(fused, target, config.gradient_weight, config.ssim_weight)
-        if guide is not None:
-            loss, parts["guide"] = loss + guide, guide.detach()
+        if front is not None:
+            return loss + FRONT_WEIGHT * front, {**parts, "front": front.detach()}
         if batch.repeat is not None:
             flicker = batch.repeat.flicker(fused)
             loss, parts["flicker"] = loss + config.flicker_weight * flicker, flicker.detach()
@@ -132,17 +162,6 @@ class Distillation:
             language, _ = self.objective(fused.clamp(0.0, 1.0), infrared, visible, generator)
             loss, parts["language"] = loss + config.language_weight * language, language.detach()
         return loss, parts
-
-    def _guide(self, step: int, infrared: Tensor, visible: Tensor, context: Tensor) -> Tensor | None:
-        """What pulls the first layers towards the teacher's; fades out linearly."""
-        config = self.config
-        until = config.guide_until * config.steps
-        if self.inheritance is None or not config.guide_weight or step >= until:
-            return None
-        difference = front_difference(
-            self.student, self.inheritance, infrared * 255.0, visible * 255.0, context
-        )
-        return config.guide_weight * (1.0 - step / until) * difference
 
     def _batch(self, step: int) -> Batch:
         config = self.config

@@ -1,8 +1,7 @@
-"""A student's inheritance: the teacher's deep convolutions, its norms' usual statistics folded in.
+"""The teacher's heir: a student with fine ends that has all its convolutions, the norms folded in.
 
 Measured on 446 pairs whose thumbnails normalise them: the norms' deviations vary by 7 to 20 % from picture to
 picture, their means by 0.05 to 0.3 deviations. A folded norm is nearly right, and Modulation learns the rest.
-A student that is narrower than its teacher keeps the channels of largest L1 norm, as LD-Lite was pruned.
 """
 
 from __future__ import annotations
@@ -12,25 +11,15 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from irvis_runtime.errors import ContractError
 
 from .data import LabelledPair, as_tensor
 from .ldfusion import DOWNSAMPLINGS, RESIDUAL_BLOCKS, LayerNorm, LdFusion
-from .student import (
-    INPUT_CLIP,
-    FineBack,
-    FineFront,
-    PictureEncoder,
-    Residual,
-    Student,
-    context_statistics,
-    space_to_depth,
-)
+from .student import FineBack, FineFront, PictureEncoder, Residual, Student, StudentShape, context_statistics
 
 PICTURES = 48
-"""Pictures whose statistics are averaged; more changed no first PSNR by 0.1 dB."""
+"""Pictures whose statistics are averaged."""
 ENCODERS = {"infrared": "encoder.content_encoder2.model", "visible": "encoder.content_encoder1.model"}
 NORM_EPS = 1e-5
 
@@ -43,37 +32,35 @@ class NormStatistics:
     scale: Tensor
 
 
-@dataclass(frozen=True)
-class Inheritance:
-    """A teacher's folded front of each picture, and which of its channels the student keeps."""
+def heir_shape(teacher: LdFusion, scene_channels: int) -> StudentShape:
+    """The shape of the teacher's heir; ContractError for a teacher that has none."""
+    if teacher.shape.style:
+        raise ContractError(
+            "start: expected a teacher without style branch, whose layers a student can have, got one with "
+            "it; set start to a trained model directory, or to nothing"
+        )
+    width = teacher.shape.width
+    return StudentShape(
+        ends="fine",
+        front_channels=4 * width,
+        deep_channels=8 * width,
+        residual_blocks=RESIDUAL_BLOCKS,
+        lift_channels=8 * width,
+        back_channels=8 * width,
+        scene_channels=scene_channels,
+    )
 
-    fronts: Mapping[str, nn.Sequential]
-    kept: Mapping[str, Tensor]
 
-    def front(self, picture: str, normal_n1hw: Tensor) -> Tensor:
-        """What the student's front should give for normalised pictures: (N, deep_channels / 2, H/4, W/4)."""
-        features: Tensor = self.fronts[picture](normal_n1hw)
-        return features[:, self.kept[picture]]
-
-
-def inherit(student: Student, teacher: LdFusion, pairs: Sequence[LabelledPair]) -> Inheritance:
-    """Copies the teacher's deep layers into the student; returns what its front has to learn.
-
-    The fronts differ in form (the teacher's works at full resolution), so they are learned, not copied.
-    """
+def heir_of(teacher: LdFusion, pairs: Sequence[LabelledPair], scene_channels: int) -> Student:
+    """Returns a student that fuses nearly as the teacher before any training; `pairs` give the statistics."""
+    student = Student(heir_shape(teacher, scene_channels)).to(next(teacher.parameters()).device)
     statistics = norm_statistics(teacher, pairs)
     modules = dict(teacher.named_modules())
-    streams, fronts, kept = [], {}, {}
     with torch.no_grad():
-        for picture in ("infrared", "visible"):
-            encoder = getattr(student, picture)
-            fold = _Folder(modules, statistics, ENCODERS[picture])
-            fronts[picture], kept[picture], stream = _inherit_encoder(encoder, fold)
-            streams.append(stream)
-        # The teacher concatenates visible before infrared; the student infrared before visible.
-        half = teacher.shape.width * 2**DOWNSAMPLINGS
-        _inherit_decoder(student, modules, statistics, torch.cat([streams[0] + half, streams[1]]))
-    return Inheritance(fronts, kept)
+        for picture, prefix in ENCODERS.items():
+            _inherit_encoder(getattr(student, picture), _Folder(modules, statistics, prefix))
+        _inherit_decoder(student, modules, statistics)
+    return student
 
 
 def norm_statistics(teacher: LdFusion, pairs: Sequence[LabelledPair]) -> dict[str, NormStatistics]:
@@ -133,30 +120,21 @@ class _Folder:
         return source.weight * norm.scale[:, None, None, None], bias
 
 
-def _inherit_encoder(encoder: PictureEncoder, fold: _Folder) -> tuple[nn.Sequential, Tensor, Tensor]:
-    """Fills one encoder; returns the teacher's front, its kept channels, and those of the stream."""
-    front = nn.Sequential(
-        nn.ReflectionPad2d(3), _conv(*fold("1")), nn.ReLU(), _conv(*fold("4"), 2, 1), nn.ReLU(),
-        _conv(*fold("7"), 2, 1), nn.ReLU(),
-    )  # fmt: skip
-    weight, bias = fold(str(1 + 3 * DOWNSAMPLINGS))
-    kept = _largest(weight, 1, encoder.down.in_channels)
-    stream = _largest(weight, 0, encoder.down.out_channels)
-    _fill(encoder.down, weight, bias, stream, kept)
-    if isinstance(encoder.front, FineFront):
-        first, bias_first = fold("1")
-        _fill_all(encoder.front.first, on_blocks(first, 1, 2, -3), bias_first.repeat_interleave(4))
-        second, bias_second = fold("4")
-        _fill_all(encoder.front.second, on_blocks(second, 2, 2, -1), bias_second)
-        _fill_all(encoder.front.third, *(part[kept] for part in fold("7")))
-    for index, block in enumerate(list(encoder.blocks)[:RESIDUAL_BLOCKS]):
+def _inherit_encoder(encoder: PictureEncoder, fold: _Folder) -> None:
+    if not isinstance(encoder.front, FineFront):
+        raise TypeError("front: not a fine one")
+    weight, bias = fold("1")
+    _fill(encoder.front.first, on_blocks(weight, 1, 2, -3), bias.repeat_interleave(4))
+    weight, bias = fold("4")
+    _fill(encoder.front.second, on_blocks(weight, 2, 2, -1), bias)
+    _fill(encoder.front.third, *fold("7"))
+    _fill(encoder.down, *fold(str(1 + 3 * DOWNSAMPLINGS)))
+    for index, block in enumerate(encoder.blocks):
         if not isinstance(block, Residual):
             raise TypeError("blocks: not residual ones")
-        inner_weight, inner_bias = fold(f"{4 + 3 * DOWNSAMPLINGS + index}.block.1")
-        inner = _largest(inner_weight, 0, len(stream))
-        _fill(block.first, inner_weight, inner_bias, inner, stream)
-        _fill(block.second, *fold(f"{4 + 3 * DOWNSAMPLINGS + index}.block.5"), stream, inner)
-    return front.requires_grad_(False), kept, stream
+        name = f"{4 + 3 * DOWNSAMPLINGS + index}.block"
+        _fill(block.first, *fold(f"{name}.1"))
+        _fill(block.second, *fold(f"{name}.5"))
 
 
 def on_blocks(weight: Tensor, stride: int, block: int, start: int) -> Tensor:
@@ -177,31 +155,27 @@ def on_blocks(weight: Tensor, stride: int, block: int, start: int) -> Tensor:
 
 
 def _inherit_decoder(
-    student: Student,
-    modules: Mapping[str, nn.Module],
-    statistics: Mapping[str, NormStatistics],
-    inputs: Tensor,
+    student: Student, modules: Mapping[str, nn.Module], statistics: Mapping[str, NormStatistics]
 ) -> None:
-    weight, bias = _transposed(modules, statistics, 0)
-    outputs = _largest(weight, 0, student.shape.lift_channels)
-    _fill_all(student.lift, weight[outputs].flatten(0, 2)[:, inputs], bias[outputs].repeat_interleave(4))
     if not isinstance(student.back, FineBack):
-        return
-    weight, bias = _transposed(modules, statistics, 3)
-    _fill_all(student.back.second, weight.flatten(0, 2)[:, outputs], bias.repeat_interleave(4))
-    weight, bias = _transposed(modules, statistics, 6)
-    _fill_all(student.back.third, weight.flatten(0, 2), bias.repeat_interleave(4))
+        raise TypeError("back: not a fine one")
+    for index, layer in enumerate((student.lift, student.back.second, student.back.third)):
+        weight, bias = _transposed(modules, statistics, 3 * index)
+        if index == 0:
+            # The teacher concatenates visible before infrared; the student infrared before visible.
+            weight = weight.roll(weight.shape[3] // 2, dims=3)
+        _fill(layer, weight.flatten(0, 2), bias.repeat_interleave(4))
     last = modules[f"decoder.model_up.{3 * DOWNSAMPLINGS + 1}"]
     if not isinstance(last, nn.Conv2d) or last.bias is None:
         raise TypeError("decoder.model_up: not the published topology")
     folded = on_blocks(last.weight, 1, 4, -3)
     # The third layer's channels are c, y, x of 2x2 blocks; folded by two once more Y, X, c, y, x, pixel 2Y+y.
-    channels = (
-        folded.reshape(len(folded), -1, 2, 2, 2, 2, *folded.shape[2:])
-        .permute(0, 2, 4, 1, 3, 5, 6, 7)
-        .flatten(1, 5)
+    folded = folded.reshape(len(folded), -1, 2, 2, 2, 2, *folded.shape[2:])
+    _fill(
+        student.back.last,
+        folded.permute(0, 2, 4, 1, 3, 5, 6, 7).flatten(1, 5),
+        last.bias.repeat_interleave(16),
     )
-    _fill_all(student.back.last, channels, last.bias.repeat_interleave(16))
 
 
 def _transposed(
@@ -222,52 +196,8 @@ def _transposed(
     return weight, (source.bias * usual.scale - usual.centre) * norm.gamma + norm.beta
 
 
-def _fill_all(layer: nn.Conv2d, weight: Tensor, bias: Tensor) -> None:
+def _fill(layer: nn.Conv2d, weight: Tensor, bias: Tensor) -> None:
     if layer.weight.shape != weight.shape or layer.bias is None:
-        raise ContractError(
-            f"student: expected a layer of shape {tuple(weight.shape)} to inherit, got "
-            f"{tuple(layer.weight.shape)}; take the teacher's width, or set inherit = false"
-        )
+        raise TypeError(f"expected a layer of shape {tuple(weight.shape)}, got {tuple(layer.weight.shape)}")
     layer.weight.copy_(weight)
     layer.bias.copy_(bias)
-
-
-def _conv(weight: Tensor, bias: Tensor, stride: int = 1, padding: int = 0) -> nn.Conv2d:
-    outputs, inputs, side, _ = weight.shape
-    layer = nn.Conv2d(inputs, outputs, side, stride, padding)
-    layer.weight.copy_(weight)
-    layer.bias.copy_(bias)  # type: ignore[union-attr]
-    return layer
-
-
-def _fill(layer: nn.Conv2d, weight: Tensor, bias: Tensor, outputs: Tensor, inputs: Tensor) -> None:
-    """Copies the chosen channels into the first ones of a layer; a wider layer keeps its own others."""
-    layer.weight[: len(outputs), : len(inputs)].copy_(weight[outputs][:, inputs])
-    layer.bias[: len(outputs)].copy_(bias[outputs])  # type: ignore[index]
-
-
-def _largest(weight: Tensor, axis: int, count: int) -> Tensor:
-    """Indices of the `count` channels with the largest L1 norm along `axis`, in their old order."""
-    norms = weight.abs().transpose(0, axis if axis < weight.dim() else 0).flatten(1).sum(dim=1)
-    return norms.topk(min(count, len(norms))).indices.sort().values
-
-
-def front_difference(
-    student: Student, inheritance: Inheritance, infrared_n1hw: Tensor, visible_n1hw: Tensor, context: Tensor
-) -> Tensor:
-    """Mean squared difference of the student's features at a quarter of the resolution from the teacher's.
-
-    Pictures and context in 0..255, sides multiples of 8. The teacher's first norm works in these units too.
-    """
-    mean, deviation = context_statistics(context)
-    modulation = student.modulation(context, mean, deviation)
-    difference = infrared_n1hw.new_zeros(())
-    for index, (picture, plane) in enumerate((("infrared", infrared_n1hw), ("visible", visible_n1hw))):
-        encoder: PictureEncoder = getattr(student, picture)
-        normal = (plane - mean[:, index : index + 1]) / deviation[:, index : index + 1]
-        with torch.no_grad():
-            wanted = inheritance.front(picture, normal)
-        first = index * len(encoder.modulated_channels())
-        given = encoder.front(normal.clamp(-INPUT_CLIP, INPUT_CLIP), iter(modulation[first:]), space_to_depth)
-        difference = difference + F.mse_loss(given[:, : wanted.shape[1]].float(), wanted.float())
-    return difference

@@ -213,6 +213,7 @@ class LayerNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W)."""
         mean = x.mean(dim=(1, 2, 3), keepdim=True)
         centred = x - mean
         count = x.shape[1] * x.shape[2] * x.shape[3] - 1

@@ -86,11 +86,17 @@ class Student(nn.Module):
         self.visible = PictureEncoder(shape)
         self.lift = nn.Conv2d(2 * shape.deep_channels, 4 * shape.lift_channels, 3)
         self.back = FineBack(shape) if shape.ends == "fine" else BlockBack(shape)
-        encoder = self.infrared.modulated_channels()
-        self.modulation = Modulation(
-            shape.scene_channels,
-            [*encoder, *encoder, shape.lift_channels, *self.back.modulated_channels()],
-        )
+        self.modulation = Modulation(shape.scene_channels, list(self.modulated_layers().values()))
+
+    def modulated_layers(self) -> dict[str, int]:
+        """Channels of the modulated layers by name, in the order in which they take their modulation."""
+        layers = {
+            f"{picture}.{name}": channels
+            for picture, encoder in (("infrared", self.infrared), ("visible", self.visible))
+            for name, channels in encoder.modulated_layers().items()
+        }
+        back = {f"back.{name}": channels for name, channels in self.back.modulated_layers().items()}
+        return {**layers, "lift": self.shape.lift_channels, **back}
 
     def forward(
         self,
@@ -126,10 +132,11 @@ class PictureEncoder(nn.Module):
         self.down = nn.Conv2d(deep // 2, deep, 4, 2, 1)
         self.blocks = nn.ModuleList(Residual(deep) for _ in range(shape.residual_blocks))
 
-    def modulated_channels(self) -> list[int]:
-        """Channels of the modulated layers, in the order in which they take their modulation."""
+    def modulated_layers(self) -> dict[str, int]:
+        """Channels of the modulated layers by name, in the order in which they take their modulation."""
         deep = self.down.out_channels
-        return [*self.front.modulated_channels(), deep, *[deep] * (2 * len(self.blocks))]
+        inner = [f"{index}.{name}" for index in range(len(self.blocks)) for name in ("first", "second")]
+        return {**self.front.modulated_layers(), "down": deep, **dict.fromkeys(inner, deep)}
 
     def forward(self, normal_n1hw: Tensor, modulations: Modulations, fold: Fold) -> Tensor:
         """Returns the deep features; takes its share of the modulations."""
@@ -148,9 +155,9 @@ class BlockFront(nn.Module):
         self.first = nn.Conv2d(BLOCK_PX**2, shape.front_channels, 3, padding=1)
         self.second = nn.Conv2d(shape.front_channels, shape.deep_channels // 2, 3, padding=1)
 
-    def modulated_channels(self) -> list[int]:
-        """Channels of the modulated layers, in their order."""
-        return [self.second.out_channels]
+    def modulated_layers(self) -> dict[str, int]:
+        """Channels of the modulated layers by name, in their order."""
+        return {"front": self.second.out_channels}
 
     def forward(self, normal_n1hw: Tensor, modulations: Modulations, fold: Fold) -> Tensor:
         """Returns the features; takes its share of the modulations."""
@@ -168,9 +175,9 @@ class FineFront(nn.Module):
         self.second = nn.Conv2d(shape.front_channels, half, 3, padding=1)
         self.third = nn.Conv2d(half, quarter, 4, 2, 1)
 
-    def modulated_channels(self) -> list[int]:
-        """Channels of the modulated layers, in their order."""
-        return [self.second.out_channels, self.third.out_channels]
+    def modulated_layers(self) -> dict[str, int]:
+        """Channels of the modulated layers by name, in their order."""
+        return {"fine": self.second.out_channels, "front": self.third.out_channels}
 
     def forward(self, normal_n1hw: Tensor, modulations: Modulations, fold: Fold) -> Tensor:
         """Returns the features; takes its share of the modulations."""
@@ -194,9 +201,9 @@ class BlockBack(nn.Module):
         start = torch.tensor([0.5, 0.5, 2.0]).repeat_interleave(BLOCK_PX**2)
         self.blend.bias = nn.Parameter(start)
 
-    def modulated_channels(self) -> list[int]:
-        """Channels of the modulated layers, in their order."""
-        return [3 * BLOCK_PX**2]
+    def modulated_layers(self) -> dict[str, int]:
+        """Channels of the modulated layers by name, in their order."""
+        return {"blend": 3 * BLOCK_PX**2}
 
     def forward(
         self, features: Tensor, infrared: Tensor, visible: Tensor, modulations: Modulations, fold: Fold
@@ -223,9 +230,9 @@ class FineBack(nn.Module):
         self.third = nn.Conv2d(half, shape.back_channels, 3)
         self.last = nn.Conv2d(4 * shape.back_channels, BLOCK_PX**2, 3, padding=1)
 
-    def modulated_channels(self) -> list[int]:
-        """Channels of the modulated layers, in their order."""
-        return [self.second.out_channels // 4, BLOCK_PX**2]
+    def modulated_layers(self) -> dict[str, int]:
+        """Channels of the modulated layers by name, in their order."""
+        return {"second": self.second.out_channels // 4, "last": BLOCK_PX**2}
 
     def forward(
         self, features: Tensor, infrared: Tensor, visible: Tensor, modulations: Modulations, fold: Fold

@@ -15,7 +15,7 @@ from irvis_runtime.board import board_slug, describe, read_board
 from irvis_runtime.cli import Parser
 from irvis_runtime.contract import MIN_SIDE_PX, PRECISIONS
 from irvis_runtime.errors import ContractError
-from irvis_runtime.fuser import default_model_dir
+from irvis_runtime.shipped_models import find_model_dir
 
 from .file import Bench, Contender, FidelitySummary, bench_to_json
 from .quality import DEFAULT_METRICS
@@ -44,7 +44,7 @@ def parse_options(argv: Sequence[str]) -> BenchOptions:
             f"got {pictures}; name one there"
         )
     return BenchOptions(
-        model_dir=arguments.model_dir or default_model_dir(),
+        model_dir=find_model_dir(arguments.model_dir),
         pairs=arguments.pairs,
         exclude=tuple(arguments.exclude),
         output=output,
@@ -67,7 +67,8 @@ def parse_options(argv: Sequence[str]) -> BenchOptions:
 def default_output(model_dir: Path | None) -> Path:
     """`bench/<board>-<mode>-<date>.json`, in the model directory if one was named, else here."""
     date = datetime.now(timezone.utc).date().isoformat()
-    return (model_dir or Path()) / "bench" / f"{board_slug(read_board())}-{date}.json"
+    folder = Path() if model_dir is None else find_model_dir(model_dir)
+    return folder / "bench" / f"{board_slug(read_board())}-{date}.json"
 
 
 def summary(bench: Bench) -> str:

@@ -15,6 +15,7 @@ from irvis_runtime.errors import ContractError
 
 from .html import Benches, html_page
 from .markdown import markdown_page
+from .pareto import find_points, is_wanted, pareto_chart
 
 
 def main(argv: Sequence[str]) -> int:
@@ -38,18 +39,23 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def write_report(bench_paths: Sequence[Path], output: Path, command: str) -> tuple[Path, Path]:
-    """Writes `output` and the Markdown file beside it; returns both paths."""
+def write_report(bench_paths: Sequence[Path], output: Path, command: str) -> tuple[Path, ...]:
+    """Writes `output`, the Markdown file and, of several models, the chart beside it; returns their paths."""
     if output.suffix.lower() not in (".html", ".htm"):
         raise ContractError(f"{output}: expected an output that ends in .html; the Markdown goes beside it")
     benches = name_benches([(path, load_bench(path)) for path in bench_paths])
     heading = find_heading(benches)
+    only = [bench for _, bench in benches.values()]
+    chart = output.with_name(f"{output.stem}_pareto.svg") if is_wanted(only) else None
     page = html_page(benches, heading, command)
-    text = markdown_page(benches, heading, command, output.parent)
+    text = markdown_page(benches, heading, command, output.parent, chart)
     markdown = output.with_suffix(".md")
     write_text(output, page)
     write_text(markdown, text)
-    return output, markdown
+    if chart is None:
+        return output, markdown
+    write_text(chart, f"{pareto_chart(find_points(only))}\n")
+    return output, markdown, chart
 
 
 def name_benches(benches: Sequence[tuple[Path, Bench]]) -> Benches:

@@ -12,6 +12,7 @@ from .facts import machine_facts, model_facts, subtitle
 from .findings import find
 from .markup import Html, element, join
 from .numbers import Card, cards, title
+from .pareto import find_points, is_wanted, pareto_chart
 from .pictures import data_uri, difference_text, find_picture, picture_names, score_text
 from .style import STYLE
 from .tables import Table, comparison_table, headline_table, metrics_table, pairs_table
@@ -32,6 +33,8 @@ def html_page(benches: Benches, heading: str, command: str) -> str:
             element("h3", "Side by side"),
             _table(comparison_table({text: bench for text, (_, bench) in benches.items()})),
         ]
+        if is_wanted(only):
+            body += [element("h3", "Likeness against speed"), pareto_chart(find_points(only))]
     for number, (text, (path, bench)) in enumerate(benches.items(), 1):
         if is_comparison:
             body += [

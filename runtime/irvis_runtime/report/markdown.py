@@ -17,8 +17,13 @@ from .pictures import difference_text, find_picture, picture_names
 from .tables import Cell, Table, comparison_table, headline_table, metrics_table, pairs_table
 
 
-def markdown_page(benches: Benches, heading: str, command: str, folder: Path) -> str:
-    """The whole text; pictures are referred to relative to `folder`, where it will lie."""
+def markdown_page(
+    benches: Benches, heading: str, command: str, folder: Path, chart: Path | None = None
+) -> str:
+    """The whole text; pictures are referred to relative to `folder`, where it will lie.
+
+    `chart`: where the chart of likeness against speed lies, if there is one.
+    """
     only = [bench for _, bench in benches.values()]
     parts = [f"# {escape_markdown(heading)}", escape_markdown(subtitle(only))]
     if len(only) > 1:
@@ -26,6 +31,8 @@ def markdown_page(benches: Benches, heading: str, command: str, folder: Path) ->
             "## Side by side",
             _table(comparison_table({text: item for text, (_, item) in benches.items()})),
         ]
+    if chart is not None:
+        parts += ["## Likeness against speed", _image(chart, folder, "Likeness against speed")]
     for text, (path, bench) in benches.items():
         if len(only) > 1:
             parts += [f"## {escape_markdown(text)}", escape_markdown(subtitle([bench]))]
