@@ -7,7 +7,7 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
-from irvis_train.student import MULTIPLE_PX, Student
+from irvis_train.student import Student
 
 from .operators import CropLike, PadToMultiple, SpaceToDepth
 
@@ -28,7 +28,8 @@ class DeployedStudent(nn.Module):
 
     def forward(self, infrared: Tensor, visible: Tensor, context: Tensor) -> Tensor:
         """Returns the fused luma. The casts come first and last, where TensorRT wants bytes to end."""
-        pictures = [PadToMultiple.apply(picture.float(), MULTIPLE_PX) for picture in (infrared, visible)]
+        multiple = self.student.shape.multiple_px
+        pictures = [PadToMultiple.apply(picture.float(), multiple) for picture in (infrared, visible)]
         fused = self.student(*pictures, context, fold=SpaceToDepth.apply)
         # Clip before Round: a float outside 0..255 cast to uint8 is undefined.
         cropped: Tensor = CropLike.apply(torch.round(fused.clamp(0.0, 255.0)), infrared)

@@ -38,10 +38,10 @@ BACKEND_PRECISIONS: dict[Backend, tuple[str, ...]] = {
 class Fuser:
     """Fuses luma pictures; a context manager that frees the backend.
 
-    `model_dir`: a path, or a shipped model's name; None takes the default one. `precision`: "auto", or a key of
-    the manifest's files. `backend`: "auto", "onnxruntime" or "tensorrt"; auto takes TensorRT where its module
-    imports. `threads`: CPU threads, None for all cores. ContractError for a model that fails its checks,
-    BackendError where nothing can run it.
+    `model_dir`: a path, or a shipped model's name; None takes the default one. `precision`: "auto", or a key
+    of the manifest's files. `backend`: "auto", "onnxruntime" or "tensorrt"; auto takes TensorRT where its
+    module imports. `threads`: CPU threads, None for all cores. ContractError for a model that fails its
+    checks, BackendError where nothing can run it.
     """
 
     def __init__(

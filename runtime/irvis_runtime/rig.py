@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .config import load_config
+from .context import DEFAULT_CONTEXT_S
 from .errors import ContractError
 
 Row = tuple[float, float, float]
@@ -87,7 +88,7 @@ class FusionConfig:
     )
     threads: int | None = field(default=None, metadata={"doc": "CPU threads of the model; absent: all cores"})
     context_s: float = field(
-        default=0.5,
+        default=DEFAULT_CONTEXT_S,
         metadata={"doc": "time constant with which exposure and scene follow a change; 0: at once"},
     )
 

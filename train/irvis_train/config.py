@@ -10,7 +10,7 @@ from irvis_runtime.errors import ContractError
 
 from .clip import ClipConfig
 from .objective import ObjectiveConfig
-from .student import MULTIPLE_PX, StudentShape
+from .student import StudentShape
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,12 @@ class DistillConfig:
     )
     steps: int = field(default=20000, metadata={"doc": "optimizer steps of the whole run"})
     batch: int = field(default=8, metadata={"doc": "crops a step"})
-    crop_px: int = field(default=192, metadata={"doc": "side of a crop; a multiple of 16"})
+    crop_px: int = field(
+        default=192, metadata={"doc": "side of a crop; a multiple of 8, of 32 with a wide branch"}
+    )
     late_from: float = field(default=0.7, metadata={"doc": "share of the run after which crops are large"})
     late_batch: int = field(default=2, metadata={"doc": "crops a step in the late part"})
-    late_crop_px: int = field(
-        default=384, metadata={"doc": "side of a crop in the late part; a multiple of 16"}
-    )
+    late_crop_px: int = field(default=384, metadata={"doc": "side of a crop in the late part; likewise"})
     fresh_every: int = field(
         default=3,
         metadata={"doc": "every n-th batch is changed at random and labelled anew by the teacher; 0: never"},
@@ -72,6 +72,9 @@ class DistillConfig:
     warmup_steps: int = field(default=200, metadata={"doc": "steps of linear warm-up"})
     gradient_weight: float = field(default=1.0, metadata={"doc": "weight of the L1 of picture gradients"})
     ssim_weight: float = field(default=0.15, metadata={"doc": "weight of 1 - SSIM"})
+    coarse_weight: float = field(
+        default=0.0, metadata={"doc": "weight of the L1 of means over 16x16 px, for brightness of regions"}
+    )
     flicker_weight: float = field(
         default=0.5, metadata={"doc": "weight of the difference between a picture and its repeat"}
     )
@@ -104,10 +107,11 @@ class DistillConfig:
         for name in ("steps", "batch", "late_batch", "validate_every", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise ContractError(f"{name}: expected 1 or more, got {getattr(self, name)}")
+        multiple_px = self.student.multiple_px
         for name in ("crop_px", "late_crop_px"):
-            if getattr(self, name) < MULTIPLE_PX or getattr(self, name) % MULTIPLE_PX:
+            if getattr(self, name) < multiple_px or getattr(self, name) % multiple_px:
                 raise ContractError(
-                    f"{name}: expected a multiple of {MULTIPLE_PX}, got {getattr(self, name)}"
+                    f"{name}: expected a multiple of {multiple_px}, got {getattr(self, name)}"
                 )
         at_least_0 = (
             *(
@@ -119,7 +123,7 @@ class DistillConfig:
                 "threads",
                 "seed",
             ),
-            *("gradient_weight", "ssim_weight", "flicker_weight", "language_weight"),
+            *("gradient_weight", "ssim_weight", "coarse_weight", "flicker_weight", "language_weight"),
         )
         for name in at_least_0:
             if getattr(self, name) < 0:
@@ -139,6 +143,6 @@ class DistillConfig:
                 f"longest_side_px: expected {MIN_SIDE_PX} or more, got {self.longest_side_px}"
             )
         # The manifest is written last; a name that it refuses must not cost a whole run.
-        manifest_to_json(Manifest(self.name, {}, MULTIPLE_PX, {}, {}))
+        manifest_to_json(Manifest(self.name, {}, multiple_px, {}, {}))
         if not self.pairs or not self.val_pairs:
             raise ContractError("pairs and val_pairs: expected at least one folder each")

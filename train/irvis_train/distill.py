@@ -30,7 +30,7 @@ from .losses import distillation_loss, psnr_db
 from .model_dir import write_model_dir
 from .objective import LanguageObjective
 from .provenance import commit
-from .student import MULTIPLE_PX, Student
+from .student import Student
 from .student_files import load_student
 from .teacher import load_teacher
 
@@ -151,7 +151,8 @@ class Distillation:
             else:
                 front, fused = None, self.student(infrared * 255.0, visible * 255.0, context)
         fused = fused.float() / 255.0
-        loss, parts = distillation_loss(fused, target, config.gradient_weight, config.ssim_weight)
+        weights = (config.gradient_weight, config.ssim_weight, config.coarse_weight)
+        loss, parts = distillation_loss(fused, target, *weights)
         if front is not None:
             return loss + FRONT_WEIGHT * front, {**parts, "front": front.detach()}
         if batch.repeat is not None:
@@ -198,7 +199,8 @@ class Distillation:
 
     def _fuse(self, pair: LabelledPair) -> NDArray[np.uint8]:
         height, width = pair.visible_hw.shape
-        padding = (0, -width % MULTIPLE_PX, 0, -height % MULTIPLE_PX)
+        multiple = self.student.shape.multiple_px
+        padding = (0, -width % multiple, 0, -height % multiple)
         infrared, visible = (
             F.pad(as_tensor(picture), padding, mode="replicate").to(self.device) * 255.0
             for picture in (pair.infrared_hw, pair.visible_hw)

@@ -6,21 +6,33 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+COARSE_PX = 16
+"""Two fifths of a student's squared error were seen to be coarser than this."""
 SSIM_WINDOW_PX = 7
 SSIM_C1 = 0.01**2
 SSIM_C2 = 0.03**2
 
 
 def distillation_loss(
-    fused_n1hw: Tensor, target_n1hw: Tensor, gradient_weight: float, ssim_weight: float
+    fused_n1hw: Tensor,
+    target_n1hw: Tensor,
+    gradient_weight: float,
+    ssim_weight: float,
+    coarse_weight: float = 0.0,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """L1 + gradient_weight * L1 of gradients + ssim_weight * (1 - SSIM), and its parts by name, detached."""
+    """L1 + gradient_weight * gradients' L1 + ssim_weight * (1 - SSIM) + coarse_weight * coarse L1, and parts.
+
+    The coarse L1 is that of means over COARSE_PX squares. Parts by name, detached.
+    """
     parts = {
         "l1": F.l1_loss(fused_n1hw, target_n1hw),
         "gradient": gradient_difference(fused_n1hw, target_n1hw),
         "ssim": 1.0 - structural_similarity(fused_n1hw, target_n1hw),
     }
     loss = parts["l1"] + gradient_weight * parts["gradient"] + ssim_weight * parts["ssim"]
+    if coarse_weight:
+        parts["coarse"] = F.l1_loss(F.avg_pool2d(fused_n1hw, COARSE_PX), F.avg_pool2d(target_n1hw, COARSE_PX))
+        loss = loss + coarse_weight * parts["coarse"]
     return loss, {name: part.detach() for name, part in parts.items()}
 
 

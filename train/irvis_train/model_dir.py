@@ -14,7 +14,7 @@ from irvis_runtime.contract import Manifest, WeightFile, save_manifest, sha256_o
 
 from .config import DistillConfig
 from .provenance import versions
-from .student import MULTIPLE_PX, Student
+from .student import Student
 from .student_files import save_student
 
 OF_THE_MACHINE = ("cache", "threads", "device")
@@ -53,7 +53,7 @@ def write_model_dir(
     manifest = Manifest(
         name=config.name,
         files={},
-        multiple=MULTIPLE_PX,
+        multiple=student.shape.multiple_px,
         provenance=provenance,
         measured={"validation": fidelity},
         weights=WeightFile(WEIGHTS_NAME, sha256_of(folder / WEIGHTS_NAME)),

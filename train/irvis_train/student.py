@@ -21,8 +21,9 @@ from irvis_runtime.errors import ContractError
 BLOCK_PX = 4
 """Side of the pixel block that one position of the ends holds."""
 FINE_BLOCK_PX = 2
-MULTIPLE_PX = 8
-"""Height and width are padded to this: the deep layers work at an eighth."""
+DEEP_STEP_PX = 8
+"""Pixels from one deep feature to the next."""
+WIDE_STEP = 4
 DEVIATION_FLOOR = 8.0
 """Grey levels; keeps a flat thumbnail from blowing up noise, and bounds every later range (INT8)."""
 INPUT_CLIP = 5.0
@@ -54,8 +55,17 @@ class StudentShape:
     """Channels of the layers before the blend; a multiple of 16. Fine ends: four times the teacher's last."""
     back_layers: int = 1
     """How many of them; fine ends have one."""
+    wide_channels: int = 0
+    """Channels of the branch at a 32nd, which sees regions; a multiple of 16. 0: no branch."""
+    wide_dilations: tuple[int, ...] = (1, 2, 4, 1)
+    """Dilation of each 3x3 convolution of that branch."""
     scene_channels: int = 96
     """Width of what the thumbnails are condensed to."""
+
+    @property
+    def multiple_px(self) -> int:
+        """What height and width must be multiples of."""
+        return DEEP_STEP_PX * (WIDE_STEP if self.wide_channels else 1)
 
     def __post_init__(self) -> None:
         """ContractError for sizes that the kernels of the backends would run slowly or not at all."""
@@ -71,12 +81,16 @@ class StudentShape:
         for name in ("residual_blocks", "back_layers"):
             if getattr(self, name) < 1:
                 raise ContractError(f"{name}: expected 1 or more, got {getattr(self, name)}")
+        if self.wide_channels < 0 or self.wide_channels % 16:
+            raise ContractError(f"wide_channels: expected 0 or a multiple of 16, got {self.wide_channels}")
+        if any(dilation < 1 for dilation in self.wide_dilations):
+            raise ContractError(f"wide_dilations: expected 1 or more each, got {list(self.wide_dilations)}")
 
 
 class Student(nn.Module):
     """Fuses luma: infrared, visible (N, 1, H, W), context (N, 2, 64, 64) -> fused (N, 1, H, W), all 0..255.
 
-    H and W are multiples of 8; the output is neither rounded nor clipped.
+    H and W are multiples of `shape.multiple_px`; the output is neither rounded nor clipped.
     """
 
     def __init__(self, shape: StudentShape) -> None:
@@ -84,6 +98,7 @@ class Student(nn.Module):
         self.shape = shape
         self.infrared = PictureEncoder(shape)
         self.visible = PictureEncoder(shape)
+        self.wide = WideBranch(2 * shape.deep_channels, shape) if shape.wide_channels else None
         self.lift = nn.Conv2d(2 * shape.deep_channels, 4 * shape.lift_channels, 3)
         self.back = FineBack(shape) if shape.ends == "fine" else BlockBack(shape)
         self.modulation = Modulation(shape.scene_channels, list(self.modulated_layers().values()))
@@ -112,11 +127,14 @@ class Student(nn.Module):
         inverse = 1.0 / deviation
         infrared = (infrared_n1hw - mean[:, :1]) * inverse[:, :1]
         visible = (visible_n1hw - mean[:, 1:]) * inverse[:, 1:]
-        deep = [
+        encoded = [
             encoder(picture.clamp(-INPUT_CLIP, INPUT_CLIP), modulations, fold)
             for encoder, picture in ((self.infrared, infrared), (self.visible, visible))
         ]
-        lifted = F.pixel_shuffle(self.lift(F.pad(torch.cat(deep, dim=1), LIFT_PADDING)), 2)
+        deep = torch.cat(encoded, dim=1)
+        if self.wide is not None:
+            deep = deep + self.wide(deep)
+        lifted = F.pixel_shuffle(self.lift(F.pad(deep, LIFT_PADDING)), 2)
         features = F.relu(modulated(lifted, modulations))
         fused: Tensor = self.back(features, infrared, visible, modulations, fold)
         return fused
@@ -257,6 +275,32 @@ class Residual(nn.Module):
         """(N, C, H, W) -> (N, C, H, W)."""
         inner = F.relu(modulated(self.first(features), modulations))
         return features + modulated(self.second(inner), modulations)
+
+
+class WideBranch(nn.Module):
+    """What lies around: a wide field at a 32nd of the resolution, brought back smoothly and by a 1x1.
+
+    Begins as nothing: its last layer starts at zero.
+    """
+
+    def __init__(self, channels: int, shape: StudentShape) -> None:
+        super().__init__()
+        wide = shape.wide_channels
+        self.enter = nn.Conv2d(channels, wide, 1)
+        self.layers = nn.ModuleList(
+            nn.Conv2d(wide, wide, 3, padding=dilation, dilation=dilation) for dilation in shape.wide_dilations
+        )
+        self.leave = nn.Conv2d(wide, channels, 1)
+        nn.init.zeros_(self.leave.weight)
+
+    def forward(self, deep_nchw: Tensor) -> Tensor:
+        """(N, C, H/8, W/8) -> (N, C, H/8, W/8)."""
+        wide = F.relu(self.enter(F.avg_pool2d(deep_nchw, WIDE_STEP)))
+        for layer in self.layers:
+            wide = F.relu(wide + layer(wide))
+        wide = F.interpolate(wide, scale_factor=float(WIDE_STEP), mode="bilinear", align_corners=False)
+        brought_back: Tensor = self.leave(wide)
+        return brought_back
 
 
 class Modulation(nn.Module):

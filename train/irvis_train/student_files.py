@@ -16,7 +16,7 @@ from irvis_runtime.contract import checked_weights_path, load_manifest
 from irvis_runtime.errors import ContractError
 
 from .data import make_contexts
-from .student import MULTIPLE_PX, Student, StudentShape
+from .student import Student, StudentShape
 from .tensor_files import read_tensors, write_tensors
 
 FORMAT = "irvis-student-2"
@@ -76,6 +76,7 @@ class StudentAsTeacher(nn.Module):
         height, width = visible_n1hw.shape[-2:]
         context = make_contexts(infrared_n1hw, visible_n1hw)
         pictures = torch.cat([infrared_n1hw, visible_n1hw], dim=1) * 255.0
-        padded = F.pad(pictures, (0, -width % MULTIPLE_PX, 0, -height % MULTIPLE_PX), mode="replicate")
+        multiple = self.student.shape.multiple_px
+        padded = F.pad(pictures, (0, -width % multiple, 0, -height % multiple), mode="replicate")
         fused: Tensor = self.student(padded[:, :1], padded[:, 1:], context)
         return (fused[..., :height, :width] / 255.0).clamp(0.0, 1.0)

@@ -237,6 +237,21 @@ def test_boards_that_cannot_be_compared_say_so(tmp_path: Path) -> None:
         assert text in markdown
 
 
+def test_several_models_make_a_chart(tmp_path: Path) -> None:
+    other = replace(make_bench(), model=Model("irvis-y", {"fp32": "9" * 64}, {}))
+    paths = [write_bench(tmp_path / name, bench) for name, bench in (("x", make_bench()), ("y", other))]
+    page, markdown, chart = write_report(paths, tmp_path / "r.html", "irvis report")
+    assert len(list(Page(page.read_text()).named("circle"))) == 4
+    assert f"]({chart.name})" in markdown.read_text()
+    assert "irvis-y INT8" in chart.read_text()
+
+
+def test_models_measured_apart_make_no_chart(tmp_path: Path) -> None:
+    other = replace(make_bench(ORIN), model=Model("irvis-y", {"fp32": "9" * 64}, {}))
+    paths = [write_bench(tmp_path / name, bench) for name, bench in (("x", make_bench()), ("y", other))]
+    assert len(write_report(paths, tmp_path / "r.html", "irvis report")) == 2
+
+
 def test_losses_are_named_beside_wins() -> None:
     found = find(make_bench())
     assert any(f"INT8 is 12.5{TIMES} faster than the teacher" in text for text in found.wins)

@@ -1,0 +1,1 @@
+"""Judges models beside the published checkpoint: likeness, flicker, seams, robustness, metrics, speed."""
