@@ -291,7 +291,8 @@ class WideBranch(nn.Module):
             nn.Conv2d(wide, wide, 3, padding=dilation, dilation=dilation) for dilation in shape.wide_dilations
         )
         self.leave = nn.Conv2d(wide, channels, 1)
-        nn.init.zeros_(self.leave.weight)
+        for parameter in self.leave.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, deep_nchw: Tensor) -> Tensor:
         """(N, C, H/8, W/8) -> (N, C, H/8, W/8)."""
