@@ -15,6 +15,7 @@ from irvis_runtime.atomic import replacing, write_text
 from irvis_runtime.cli import Parser
 from irvis_runtime.contract import (
     INPUT_PORTS,
+    ONNX_RUNTIME_PRECISION,
     OUTPUT_PORTS,
     Manifest,
     ModelFile,
@@ -95,7 +96,7 @@ def _enter(
         file_name, opset = FILES[name]
         with replacing(model_dir / file_name) as temporary:
             temporary.write_bytes(graph.SerializeToString(deterministic=True))
-            check_onnx(temporary, INPUT_PORTS, OUTPUT_PORTS, opset)
+            check_onnx(temporary, INPUT_PORTS, OUTPUT_PORTS, opset, name == ONNX_RUNTIME_PRECISION)
         files[name] = ModelFile(file_name, sha256_of(model_dir / file_name), opset)
     for name, fidelity in results.items():
         measured[name] = {"passed": name in passed, "held_out": _rounded(fidelity)}

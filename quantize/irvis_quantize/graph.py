@@ -2,33 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+import numpy as np
 import onnx
-from onnx import ModelProto, NodeProto, TensorProto
+from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
 from irvis_runtime.errors import BackendError
 
+Attribute = int | str | list[int]
 MOVEMENT = ("Pad", "SpaceToDepth", "DepthToSpace", "Concat", "Slice")
 """Operators that only move pixels: they give the same bytes before a cast as after it."""
 
 
 class Graph:
-    """A graph with its producers and consumers; call `index` after rewiring."""
+    """A graph with its producers and consumers; call `index` after rewiring nodes by hand."""
 
     def __init__(self, model: ModelProto) -> None:
         self.model = model
+        self.initializers = {tensor.name: tensor for tensor in model.graph.initializer}
         self.index()
 
     def index(self) -> None:
-        """Reads producers and consumers anew."""
-        nodes = self.model.graph.node
-        self.producer: dict[str, NodeProto] = {name: node for node in nodes for name in node.output}
-        self.consumers: dict[str, list[NodeProto]] = {}
-        for node in nodes:
-            for name in node.input:
-                self.consumers.setdefault(name, []).append(node)
-        self.initializers = {tensor.name: tensor for tensor in self.model.graph.initializer}
+        """Lets producers and consumers be read anew when they are asked for next."""
+        self._producer: dict[str, NodeProto] | None = None
+        self._consumers: dict[str, list[NodeProto]] | None = None
+
+    @property
+    def producer(self) -> dict[str, NodeProto]:
+        """The node that makes each tensor."""
+        if self._producer is None:
+            self._producer = {name: node for node in self.model.graph.node for name in node.output}
+        return self._producer
+
+    @property
+    def consumers(self) -> dict[str, list[NodeProto]]:
+        """The nodes that take each tensor, as often as they take it."""
+        if self._consumers is None:
+            self._consumers = {}
+            for node in self.model.graph.node:
+                for name in node.input:
+                    self._consumers.setdefault(name, []).append(node)
+        return self._consumers
 
     def nodes(self, op_type: str) -> Iterator[NodeProto]:
         """The nodes of an operator type, in the graph's order."""
@@ -48,10 +64,37 @@ class Graph:
                     node.input[position] = new
         self.index()
 
+    def add(self, op_type: str, inputs: Sequence[str], *outputs: str, **attributes: Attribute) -> str:
+        """Appends a node and returns its first output; `sort_nodes` puts it in its place later."""
+        name = f"{outputs[0]}_{op_type}"
+        node = onnx.helper.make_node(op_type, list(inputs), outputs, name=name)
+        node.attribute.extend(onnx.helper.make_attribute(key, value) for key, value in attributes.items())
+        self.model.graph.node.append(node)
+        self.index()
+        return outputs[0]
+
+    def constant(self, name: str, value: NDArray[np.generic]) -> str:
+        """Stores an array under a name of its own and returns that."""
+        self.model.graph.initializer.append(numpy_helper.from_array(value, name))
+        self.initializers[name] = self.model.graph.initializer[-1]
+        return name
+
+    def value(self, name: str) -> NDArray[np.generic]:
+        """A stored array."""
+        array: NDArray[np.generic] = numpy_helper.to_array(self.initializers[name])
+        return array
+
     def remove(self, node: NodeProto) -> None:
         """Takes a node out; its consumers must have been rewired before."""
         self.model.graph.node.remove(node)
         self.index()
+
+    def drop_unused(self) -> None:
+        """Takes out nodes that nobody takes anything of, also those that only such nodes took."""
+        outputs = {output.name for output in self.model.graph.output}
+        for node in reversed(list(self.model.graph.node)):
+            if not any(self.consumers.get(name) or name in outputs for name in node.output):
+                self.remove(node)
 
     def drop_unused_casts(self) -> None:
         """Takes out casts that nobody takes, also those that only such casts took."""
@@ -83,7 +126,7 @@ def _push_one_down(graph: Graph) -> bool:
             continue
         data = list(node.input) if node.op_type == "Concat" else [node.input[0]]
         casts = [graph.producer.get(name) for name in data]
-        if not all(cast is not None and _is_byte_to_float(cast, graph) for cast in casts):
+        if not all(cast is not None and is_byte_to_float(cast, graph) for cast in casts):
             continue
         sources = [cast.input[0] for cast in casts if cast is not None]
         raw = f"{node.output[0]}_bytes"
@@ -122,7 +165,8 @@ def _moves_any_type(node: NodeProto) -> bool:
     return node.op_type in MOVEMENT and not (node.op_type == "Pad" and len(node.input) > 2)
 
 
-def _is_byte_to_float(node: NodeProto, graph: Graph) -> bool:
+def is_byte_to_float(node: NodeProto, graph: Graph) -> bool:
+    """Whether a node casts bytes to floats."""
     if node.op_type != "Cast" or cast_target(node) != TensorProto.FLOAT:
         return False
     return _holds_bytes(node.input[0], graph)
@@ -141,7 +185,17 @@ def _holds_bytes(tensor: str, graph: Graph) -> bool:
 
 def cast_target(cast: NodeProto) -> int:
     """The TensorProto.DataType that a Cast makes."""
-    return next(int(attribute.i) for attribute in cast.attribute if attribute.name == "to")
+    return integer_attribute(cast, "to")
+
+
+def integer_attribute(node: NodeProto, name: str) -> int:
+    """An attribute that the node must have."""
+    return next(int(attribute.i) for attribute in node.attribute if attribute.name == name)
+
+
+def text_attribute(node: NodeProto, name: str) -> str:
+    """An attribute, or nothing where the node has none."""
+    return next((attribute.s.decode() for attribute in node.attribute if attribute.name == name), "")
 
 
 def _read_shapes_before_casts(graph: Graph) -> None:

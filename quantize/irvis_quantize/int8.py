@@ -8,18 +8,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto
 
 from irvis_runtime.errors import ContractError
 
-from .graph import Graph, move_casts_inward, sort_nodes
+from .blocks import move_blocks
+from .byte_input import ByteInput, Normalised, fold_bytes, normalise_at_once, normalised, read_bytes
+from .graph import Graph, cast_target, move_casts_inward, sort_nodes
+from .layers import Layer, after_relu, before_shuffle, quantized_layers, shared_ranges, split_before_offsets
+from .weights import store_weights
 
-FLOAT_PREFIX = "/scene/"
-"""The scene encoder works on 64x64 thumbnails: INT8 would save nothing there and cost accuracy everywhere."""
 LEVELS = 255
-MAX_BIAS_LEVEL = 2**30
-"""Half of int32's range, which leaves the other half to the sums of products."""
 
 
 @dataclass(frozen=True)
@@ -44,69 +43,132 @@ class Range:
         return scale, int(np.clip(round(-low / float(scale)), 0, LEVELS))
 
 
-def quantized_convs(graph: Graph) -> list[NodeProto]:
-    """The convolutions that become INT8: all but the scene encoder's."""
-    return [node for node in graph.nodes("Conv") if not node.name.startswith(FLOAT_PREFIX)]
-
-
 def quantized_tensors(model: ModelProto) -> list[str]:
-    """The tensors that need a range, in the graph's order: what INT8 convolutions and sums take and give."""
-    graph = Graph(model)
+    """The tensors that need a range, in the graph's order: what INT8 convolutions and sums take and give.
+
+    Pictures need none, they are bytes. The inputs of a Concat have its range: then it moves bytes.
+    """
+    graph = _prepared(model)
     names: list[str] = []
-    for conv in quantized_convs(graph):
-        names += [conv.input[0], _after_relu(graph, conv.output[0])]
+    for layer in quantized_layers(graph):
+        if _picture(graph, layer) is None:
+            names.append(before_shuffle(graph, layer.conv.input[0]))
+        names.append(layer.result)
     held = set(names)
-    for add in graph.nodes("Add"):
-        if all(_before_movement(graph, name) in held for name in add.input):
-            names.append(_after_relu(graph, add.output[0]))
-    return list(dict.fromkeys(names))
+    for node in graph.model.graph.node:
+        if node.op_type in ("Add", "Concat") and held.issuperset(
+            before_shuffle(graph, name) for name in node.input
+        ):
+            names.append(after_relu(graph, node.output[0]))
+            held.add(names[-1])
+    shared = shared_ranges(graph, names)
+    return [name for name in dict.fromkeys(names) if name not in shared]
 
 
 def quantize(model: ModelProto, ranges: Mapping[str, Range]) -> ModelProto:
     """Returns the INT8 graph of a FP32 one; `ranges` has an entry for each of `quantized_tensors`.
 
-    Relu and Clip in front of a quantized tensor are left out where its range says the same: levels end there.
+    Relu in front of a quantized tensor is left out, and Clip where its range says the same: levels end there.
     """
-    result = move_casts_inward(model)
-    graph = Graph(result)
-    convs = quantized_convs(graph)
-    for tensor, span in ranges.items():
-        _insert_pair(graph, tensor, span)
-    for conv in convs:
-        scale, _ = ranges[conv.input[0].removesuffix("_real")].scale_and_zero_point()
-        _quantize_weights(result, graph, conv, scale)
-    _drop_unused_initializers(result)
-    sort_nodes(result)
-    onnx.checker.check_model(result, full_check=True)
-    return result
+    graph = _prepared(model)
+    ranges = {name: _above_relu(graph, name, span) for name, span in ranges.items()}
+    layers = quantized_layers(graph)
+    inputs = [_input(graph, layer, ranges) for layer in layers]
+    for layer in layers:
+        _drop_modulation(graph, layer)
+    shared = shared_ranges(graph, ranges)
+    for tensor, span in [*ranges.items(), *((part, ranges[whole]) for part, whole in shared.items())]:
+        if tensor not in shared.values():
+            _insert_pair(graph, tensor, span)
+    for tensor in dict.fromkeys(shared.values()):
+        _join_levels(graph, tensor)
+    store_weights(graph, layers, inputs)
+    graph.drop_unused()
+    normalise_at_once(graph)
+    move_blocks(graph)
+    _round_once(graph)
+    graph.drop_unused()
+    _drop_unused_initializers(graph.model)
+    sort_nodes(graph.model)
+    onnx.checker.check_model(graph.model, full_check=True)
+    return graph.model
+
+
+def _prepared(model: ModelProto) -> Graph:
+    graph = Graph(move_casts_inward(model))
+    fold_bytes(graph)
+    split_before_offsets(graph)
+    sort_nodes(graph.model)
+    return Graph(graph.model)
+
+
+def _input(graph: Graph, layer: Layer, ranges: Mapping[str, Range]) -> ByteInput | float:
+    """A picture's bytes, or the step of the levels that a convolution takes."""
+    picture = _picture(graph, layer)
+    if picture is not None:
+        return read_bytes(graph, picture)
+    return float(ranges[before_shuffle(graph, layer.conv.input[0])].scale_and_zero_point()[0])
+
+
+def _above_relu(graph: Graph, tensor: str, span: Range) -> Range:
+    """Without what is below zero, where a Relu makes the tensor: its levels then end where the Relu does."""
+    if graph.producer[tensor].op_type != "Relu":
+        return span
+    return Range(max(span.low, 0.0), max(span.high, 0.0))
+
+
+def _picture(graph: Graph, layer: Layer) -> Normalised | None:
+    """The picture that a convolution reads as bytes, if nothing else decides its scales."""
+    return None if layer.multiply is not None else normalised(graph, layer.conv.input[0])
+
+
+def _drop_modulation(graph: Graph, layer: Layer) -> None:
+    """Takes a modulation out of the graph: it goes into the convolution's scales."""
+    nodes = [node for node in (layer.multiply, layer.add) if node is not None]
+    if not nodes:
+        return
+    result = nodes[-1].output[0]
+    for node in nodes:
+        graph.remove(node)
+    (layer.shuffle or layer.conv).output[0] = result
+    graph.index()
 
 
 def _insert_pair(graph: Graph, tensor: str, span: Range) -> None:
-    """Puts Q and DQ behind a tensor; data movement between them and its consumer moves bytes."""
+    """Puts Q and DQ behind a tensor; data movement before, between and behind them moves bytes."""
     scale, zero_point = span.scale_and_zero_point()
-    constants = [f"{tensor}_scale", f"{tensor}_zero_point"]
-    graph.model.graph.initializer.extend(
-        [
-            numpy_helper.from_array(np.asarray(scale, dtype=np.float32), constants[0]),
-            numpy_helper.from_array(np.asarray(zero_point, dtype=np.uint8), constants[1]),
-        ]
-    )
+    constants = [
+        graph.constant(f"{tensor}_scale", np.asarray(scale, np.float32)),
+        graph.constant(f"{tensor}_zero_point", np.asarray(zero_point, np.uint8)),
+    ]
     levels, real = f"{tensor}_levels", f"{tensor}_real"
     graph.rename_input(tensor, real)
     source = _without_clamp(graph, tensor, span)
-    graph.model.graph.node.append(
-        onnx.helper.make_node("QuantizeLinear", [source, *constants], [levels], name=f"{tensor}_quantize")
-    )
-    movement = graph.only_consumer(real)
-    if movement is not None and movement.op_type == "DepthToSpace":
-        moved = f"{movement.output[0]}_levels"
-        real = movement.output[0]
-        movement.input[0], movement.output[0] = levels, moved
-        levels = moved
-    graph.model.graph.node.append(
-        onnx.helper.make_node("DequantizeLinear", [levels, *constants], [real], name=f"{real}_dequantize")
-    )
-    graph.index()
+    before = graph.producer[source]
+    if before.op_type == "DepthToSpace":
+        source, before.input[0] = before.input[0], f"{tensor}_unmoved"
+        before.output[0] = levels
+        graph.add("QuantizeLinear", [source, *constants], f"{tensor}_unmoved")
+    else:
+        graph.add("QuantizeLinear", [source, *constants], levels)
+    behind = graph.only_consumer(real)
+    if behind is not None and behind.op_type in ("DepthToSpace", "SpaceToDepth", "Split"):
+        moved = [(f"{name}_levels", name) for name in behind.output]
+        behind.input[0] = levels
+        behind.output[:] = [name for name, _ in moved]
+    else:
+        moved = [(levels, real)]
+    for moved_levels, name in moved:
+        graph.add("DequantizeLinear", [moved_levels, *constants], name)
+
+
+def _join_levels(graph: Graph, tensor: str) -> None:
+    """Lets a Concat whose inputs have levels of one range move these."""
+    concat = graph.producer[tensor]
+    pairs = [graph.producer[name] for name in concat.input]
+    concat.input[:] = [pair.input[0] for pair in pairs]
+    concat.output[0] = f"{tensor}_levels"
+    graph.add("DequantizeLinear", [concat.output[0], *pairs[0].input[1:]], tensor)
 
 
 def _without_clamp(graph: Graph, tensor: str, span: Range) -> str:
@@ -116,7 +178,7 @@ def _without_clamp(graph: Graph, tensor: str, span: Range) -> str:
     if node.op_type == "Relu":
         low = 0.0
     elif node.op_type == "Clip":
-        low, high = (float(numpy_helper.to_array(graph.initializers[name])) for name in node.input[1:3])
+        low, high = (float(graph.value(name)) for name in node.input[1:3])
     else:
         return tensor
     if span.low < low or span.high > high:
@@ -126,46 +188,29 @@ def _without_clamp(graph: Graph, tensor: str, span: Range) -> str:
     return source
 
 
-def _quantize_weights(model: ModelProto, graph: Graph, conv: NodeProto, input_scale: np.float32) -> None:
-    """Stores weights and bias of a convolution as levels; a bias's step is its channel's times the input's.
-
-    A channel of almost no weight gets steps so coarse that its bias fits into int32.
-    """
-    weight = numpy_helper.to_array(graph.initializers[conv.input[1]])
-    has_bias = len(conv.input) > 2
-    bias = numpy_helper.to_array(graph.initializers[conv.input[2]]) if has_bias else np.zeros(len(weight))
-    step = np.maximum(np.abs(weight).max(axis=(1, 2, 3)) / 127, np.abs(bias) / (input_scale * MAX_BIAS_LEVEL))
-    scale = np.maximum(step, 1e-10).astype(np.float32)
-    levels = np.clip(np.rint(weight / scale[:, None, None, None]), -127, 127).astype(np.int8)
-    conv.input[1] = _add_constant(model, conv.input[1], levels, scale)
-    if has_bias:
-        bias_scale = scale * input_scale
-        bias_levels = np.rint(bias / bias_scale).astype(np.int32)
-        conv.input[2] = _add_constant(model, conv.input[2], bias_levels, bias_scale)
-
-
-def _add_constant(
-    model: ModelProto, name: str, levels: NDArray[np.generic], scale: NDArray[np.float32]
-) -> str:
-    """Adds stored levels and the DequantizeLinear that reads them, per output channel; returns its output."""
-    names = [f"{name}_levels", f"{name}_scale", f"{name}_zero_point"]
-    arrays = [levels, scale, np.zeros(scale.shape, dtype=levels.dtype)]
-    model.graph.initializer.extend(numpy_helper.from_array(a, n) for a, n in zip(arrays, names, strict=True))
-    model.graph.node.append(
-        onnx.helper.make_node("DequantizeLinear", names, [f"{name}_real"], name=f"{name}_dequantize", axis=0)
-    )
-    return f"{name}_real"
+def _round_once(graph: Graph) -> None:
+    """Clip to 0..255, Round and Cast to bytes are what QuantizeLinear does at once; blocks are moved behind."""
+    for cast in list(graph.nodes("Cast")):
+        rounding = graph.producer.get(cast.input[0])
+        clip = None if rounding is None else graph.producer.get(rounding.input[0])
+        if cast_target(cast) != TensorProto.UINT8 or rounding is None or clip is None:
+            continue
+        if (rounding.op_type, clip.op_type) != ("Round", "Clip") or not _clips_to_bytes(graph, clip):
+            continue
+        scale = graph.constant(f"{cast.output[0]}_step", np.array(1.0, np.float32))
+        zero = graph.constant(f"{cast.output[0]}_zero", np.array(0, np.uint8))
+        graph.remove(cast)
+        source, result = clip.input[0], cast.output[0]
+        shuffle = graph.producer.get(source)
+        if shuffle is not None and shuffle.op_type == "DepthToSpace" and graph.only_consumer(source) is clip:
+            source, shuffle.input[0], shuffle.output[0] = shuffle.input[0], f"{result}_unmoved", result
+            result = shuffle.input[0]
+        graph.add("QuantizeLinear", [source, scale, zero], result)
 
 
-def _after_relu(graph: Graph, tensor: str) -> str:
-    """The tensor behind a Relu that alone takes `tensor`, else `tensor`."""
-    node = graph.only_consumer(tensor)
-    return node.output[0] if node is not None and node.op_type == "Relu" else tensor
-
-
-def _before_movement(graph: Graph, tensor: str) -> str:
-    node = graph.producer.get(tensor)
-    return node.input[0] if node is not None and node.op_type == "DepthToSpace" else tensor
+def _clips_to_bytes(graph: Graph, clip: NodeProto) -> bool:
+    ends = [graph.value(name) for name in clip.input[1:] if name in graph.initializers]
+    return [float(end) for end in ends] == [0.0, 255.0]
 
 
 def _drop_unused_initializers(model: ModelProto) -> None:

@@ -19,7 +19,7 @@ from onnx import ModelProto
 from irvis_runtime.contract import FUSED
 from irvis_runtime.progress import Progress
 
-from .examples import Example
+from .examples import Example, middle
 from .int8 import Range, quantize, quantized_tensors
 
 CLIP_SHARES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5)
@@ -50,11 +50,10 @@ def choose_ranges(
         "minmax": {name: Range(*bounds[name]) for name in names},
         "local-mse": {name: _local_mse_range(values[name], bounds[name]) for name in names},
     }
-    on_calibration = {
-        method: teacher_error(model, ranges, calibration) for method, ranges in candidates.items()
-    }
+    parts = [middle(example) for example in calibration]
+    on_calibration = {method: teacher_error(model, ranges, parts) for method, ranges in candidates.items()}
     start = min(on_calibration, key=on_calibration.__getitem__)
-    descended, steps = _descend(model, candidates[start], on_calibration[start], calibration)
+    descended, steps = _descend(model, candidates[start], on_calibration[start], parts)
     candidates["teacher-descent"] = descended
     on_held_out = {method: teacher_error(model, ranges, held_out) for method, ranges in candidates.items()}
     best = min(on_held_out, key=on_held_out.__getitem__)

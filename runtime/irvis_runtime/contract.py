@@ -11,6 +11,7 @@ from .model_files.checked_files import read_file, sha256_of
 from .model_files.manifest import (
     MANIFEST_NAME,
     MAX_MANIFEST_BYTES,
+    ONNX_RUNTIME_PRECISION,
     PRECISIONS,
     SCHEMA,
     Manifest,
@@ -45,6 +46,7 @@ __all__ = [
     "LUMA",
     "MANIFEST_NAME",
     "MIN_SIDE_PX",
+    "ONNX_RUNTIME_PRECISION",
     "OUTPUT_PORTS",
     "PRECISIONS",
     "SCHEMA",
@@ -108,7 +110,9 @@ def checked_model_path(model_dir: Path, manifest: Manifest, precision: str) -> P
         )
     file = manifest.files[precision]
     path = _checked_path(model_dir, file.path, file.sha256)
-    check_onnx(path, INPUT_PORTS, OUTPUT_PORTS, file.opset)
+    check_onnx(
+        path, INPUT_PORTS, OUTPUT_PORTS, file.opset, for_onnxruntime=precision == ONNX_RUNTIME_PRECISION
+    )
     return path
 
 

@@ -8,22 +8,32 @@ import onnx
 import pytest
 import torch
 from onnx import ModelProto
+from torch import nn
 
 from irvis_export.to_onnx import export_student
 from irvis_runtime.contract import Manifest, WeightFile, save_manifest, sha256_of
-from irvis_train.student import MULTIPLE_PX, Student, StudentShape
+from irvis_train.student import Student, StudentShape
 from irvis_train.student_files import save_student
 
-TINY = StudentShape(channels=16, trunk_layers=1, wide_channels=16, dilations=(1, 2))
+TINY = {
+    "blocks": StudentShape("blocks", 16, 32, 1, 16, 16, scene_channels=16),
+    "wide": StudentShape("blocks", 16, 32, 1, 16, 16, 1, 16, (1, 2), 16),
+    "fine": StudentShape("fine", 16, 32, 1, 16, 16, scene_channels=16),
+}
 
 
-@pytest.fixture(scope="session")
-def tiny_student() -> Student:
-    """Random weights; the last convolution, which starts near zero, is given some too."""
+@pytest.fixture(scope="session", params=TINY)
+def tiny_student(request: pytest.FixtureRequest) -> Student:
+    """Random weights; what starts at zero or nearly so is given some too."""
     torch.manual_seed(11)
-    student = Student(TINY).eval()
+    student = Student(TINY[request.param]).eval()
     with torch.no_grad():
-        student.blend.weight.normal_(std=0.02)
+        for name, parameter in student.named_parameters():
+            if name.endswith("weight") and not name.startswith("modulation"):
+                nn.init.kaiming_normal_(parameter)
+        student.modulation.leave.weight.normal_(std=0.05)
+        if student.shape.ends == "blocks":
+            student.get_parameter("back.blend.weight").normal_(std=0.02)
     return student
 
 
@@ -37,7 +47,7 @@ def tiny_model_dir(tiny_student: Student, tmp_path: Path) -> Path:
     manifest = Manifest(
         name="tiny",
         files={},
-        multiple=MULTIPLE_PX,
+        multiple=tiny_student.shape.multiple_px,
         provenance={"made by": "tests/export"},
         measured={"validation": {"psnr": 20.0}},
         weights=WeightFile(weights.name, sha256_of(weights)),

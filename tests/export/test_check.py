@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from irvis_export.check import MAX_DIFFERENCE_LSB, SIZES_HW, compare, compare_teacher, example_pictures
 from irvis_export.to_onnx import export_student, export_teacher
@@ -33,6 +35,15 @@ def test_tiny_student_agrees_with_torch(
     assert max(parity.differing_share for parity in parities) < 0.01
 
 
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(height=st.integers(16, 70), width=st.integers(16, 70))
+def test_any_size_from_16_up_agrees_with_torch(
+    tiny_student: Student, tiny_onnx: Path, height: int, width: int
+) -> None:
+    (parity,) = compare(tiny_student, tiny_onnx, ((height, width),))
+    assert parity.max_lsb <= MAX_DIFFERENCE_LSB
+
+
 def test_shipped_student_agrees_with_torch(tmp_path: Path, tolerances: Mapping[str, float]) -> None:
     student = load_student(default_model_dir())
     export_student(student, tmp_path / "model.onnx")
@@ -49,10 +60,14 @@ def test_shipped_file_is_that_of_the_shipped_weights() -> None:
 def test_other_weights_are_seen(tiny_student: Student, tiny_onnx: Path) -> None:
     other = deepcopy(tiny_student)
     with torch.no_grad():
-        other.get_parameter("blend.bias")[32:] += 3.0 / 64.0
+        if tiny_student.shape.ends == "blocks":
+            other.get_parameter("back.blend.bias")[32:] += 3.0 / 64.0
+        else:
+            other.get_parameter("back.last.bias").add_(3.0 / 64.0)
     parities = compare(other, tiny_onnx, ((48, 64),))
-    assert parities[0].max_lsb in (3, 4)
-    assert parities[0].differing_share > 0.9
+    # Three grey levels, times the modulation; at most four times less than that where a sigmoid follows.
+    assert 2 <= parities[0].max_lsb <= 6
+    assert parities[0].differing_share > 0.5
 
 
 @pytest.mark.parametrize("style", [False, True])

@@ -29,7 +29,7 @@ from irvis_runtime.contract import (
     sha256_of,
 )
 from irvis_runtime.image import write_picture
-from irvis_train.student import MULTIPLE_PX, Student, StudentShape
+from irvis_train.student import Student, StudentShape
 from irvis_train.student_files import save_student
 
 Pictures = tuple[NDArray[np.uint8], NDArray[np.uint8]]
@@ -72,13 +72,17 @@ def make_inputs() -> Callable[[int, int, int], dict[str, NDArray[np.generic]]]:
 def exported_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny student with random weights as `irvis export` leaves it; do not write into it."""
     torch.manual_seed(21)
-    student = Student(StudentShape(channels=16, trunk_layers=1, wide_channels=16, dilations=(1, 2))).eval()
+    student = Student(StudentShape("blocks", 16, 32, 1, 16, 16, 1, 16, (1, 2), 16)).eval()
     with torch.no_grad():
-        student.blend.weight.normal_(std=0.02)
+        for name, parameter in student.named_parameters():
+            if name.endswith("weight") and not name.startswith("modulation"):
+                torch.nn.init.kaiming_normal_(parameter)
+        student.get_parameter("back.blend.weight").normal_(std=0.02)
+        student.modulation.leave.weight.normal_(std=0.02)
     folder = tmp_path_factory.mktemp("tiny")
     save_student(student, folder / "student.safetensors")
     weights = WeightFile("student.safetensors", sha256_of(folder / "student.safetensors"))
-    save_manifest(folder, Manifest("tiny", {}, MULTIPLE_PX, {}, {}, weights))
+    save_manifest(folder, Manifest("tiny", {}, student.shape.multiple_px, {}, {}, weights))
     export_model_dir(folder)
     return folder
 

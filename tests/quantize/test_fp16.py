@@ -40,8 +40,9 @@ def test_statistics_of_the_context_stay_fp32(half: ModelProto, types: dict[str, 
     """Mean, deviation and what lies between: squares of grey levels are more than FP16 holds."""
     graph = Graph(half)
     takers = {node.op_type for node in graph.consumers[CONTEXT]}
-    assert takers == {"ReduceMean", "Sub"}
-    squares = [n for n in graph.nodes("Mul") if n.input[0] == n.input[1]]
+    assert takers == {"ReduceMean", "Sub", "Div"}
+    centred = {name for node in graph.consumers[CONTEXT] if node.op_type == "Sub" for name in node.output}
+    squares = [n for n in graph.nodes("Mul") if n.input[0] == n.input[1] and n.input[0] in centred]
     assert len(squares) == 1
     (mean_of_squares,) = graph.consumers[squares[0].output[0]]
     assert mean_of_squares.op_type == "ReduceMean"

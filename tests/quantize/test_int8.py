@@ -51,79 +51,111 @@ def quantized(tiny: ModelProto, tiny_ranges: dict[str, Range]) -> ModelProto:
     return quantize(tiny, tiny_ranges)
 
 
+SCENE = "/student/modulation/"
+
+
 def convs(model: ModelProto, *, scene: bool) -> list[NodeProto]:
-    found = [n for n in model.graph.node if n.op_type == "Conv" and n.name.startswith("/scene/") == scene]
+    kinds = ("Conv", "QLinearConv")
+    found = [n for n in model.graph.node if n.op_type in kinds and n.name.startswith(SCENE) == scene]
     assert found
     return found
 
 
-def test_every_convolution_reads_levels(
+def stored(graph: Graph, tensor: str) -> NDArray[np.generic]:
+    array: NDArray[np.generic] = numpy_helper.to_array(graph.initializers[tensor])
+    return array
+
+
+def test_every_convolution_of_pictures_is_integer(
     quantized: ModelProto, tiny: ModelProto, element_types: Types
 ) -> None:
-    graph, types = Graph(quantized), element_types(quantized)
-    stored = {0: TensorProto.UINT8, 1: TensorProto.INT8, 2: TensorProto.INT32}
-    for conv in convs(quantized, scene=False):
-        assert len(conv.input) == 3, conv.name
-        for position, name in enumerate(conv.input):
-            maker = graph.producer[name]
-            assert maker.op_type == "DequantizeLinear", (conv.name, name)
-            assert types[maker.input[0]] == stored[position], (conv.name, name)
-    assert len(convs(quantized, scene=False)) == len(convs(tiny, scene=False))
+    types = element_types(quantized)
+    held = convs(quantized, scene=False)
+    assert len(held) == len(convs(tiny, scene=False))
+    for conv in held:
+        assert conv.op_type == "QLinearConv", conv.name
+        kinds = [types[conv.input[place]] for place in (0, 3, 8)]
+        assert kinds == [TensorProto.UINT8, TensorProto.INT8, TensorProto.INT32], conv.name
+        assert types[conv.output[0]] == TensorProto.UINT8
 
 
 def test_weights_are_symmetric_per_output_channel(quantized: ModelProto, tiny: ModelProto) -> None:
+    """Levels times stored scale are the weights; where the scale is modulated, the levels are theirs."""
     graph = Graph(quantized)
-    originals = {conv.name: conv.input[1] for conv in convs(tiny, scene=False)}
+    originals = {conv.name: stored(Graph(tiny), conv.input[1]) for conv in convs(tiny, scene=False)}
     for conv in convs(quantized, scene=False):
-        levels, scale, zero = (
-            numpy_helper.to_array(graph.initializers[name]) for name in graph.producer[conv.input[1]].input
-        )
-        assert scale.shape == (levels.shape[0],)
+        levels, zero = (np.asarray(stored(graph, conv.input[place]), np.float32) for place in (3, 5))
         assert not zero.any()
-        assert levels.min() >= -127
-        weight = numpy_helper.to_array(Graph(tiny).initializers[originals[conv.name]])
-        error = np.abs(levels * scale[:, None, None, None] - weight)
-        assert (error <= 0.5001 * scale[:, None, None, None]).all()
+        assert (np.abs(levels).max(axis=(1, 2, 3)) == 127).all()
+        weight = np.asarray(originals[conv.name], np.float32)
+        if conv.name == "/student/lift/Conv":
+            # Rows and columns of a block before its channels.
+            weight = weight.reshape(-1, 4, *weight.shape[1:]).swapaxes(0, 1).reshape(weight.shape)
+        scale = np.abs(weight).max(axis=(1, 2, 3), keepdims=True) / 127
+        assert (np.abs(levels * scale - weight) <= 0.5001 * scale).all(), conv.name
+        if conv.input[4] in graph.initializers:
+            np.testing.assert_allclose(
+                np.asarray(stored(graph, conv.input[4]), np.float32), scale.ravel(), rtol=1e-6
+            )
 
 
-def test_bias_step_is_input_step_times_weight_step(quantized: ModelProto) -> None:
-    """What ONNX Runtime asks for before it fuses a convolution into INT8."""
+def test_modulation_goes_into_scales_and_biases(quantized: ModelProto) -> None:
+    """Nothing is multiplied between convolutions; the last offset stays a float among floats."""
     graph = Graph(quantized)
-    for conv in convs(quantized, scene=False):
-        scales = [numpy_helper.to_array(graph.initializers[graph.producer[n].input[1]]) for n in conv.input]
-        np.testing.assert_array_equal(scales[2], scales[1] * scales[0])
+    computed = [conv for conv in convs(quantized, scene=False) if conv.input[8] not in graph.initializers]
+    assert [conv.name for conv in computed if "first" in conv.name] == [
+        f"/student/{picture}/blocks.0/first/Conv" for picture in ("infrared", "visible")
+    ]
+    assert len(computed) == 9
+    (blend,) = (conv for conv in convs(quantized, scene=False) if conv.name.endswith("/blend/Conv"))
+    assert blend.input[4] not in graph.initializers
+    assert blend.input[8] in graph.initializers
 
 
-def test_activations_meet_quantize_at_once(quantized: ModelProto) -> None:
-    """A quantized convolution's result goes into QuantizeLinear: its Relu is the level of zero."""
-    graph = Graph(quantized)
-    for conv in convs(quantized, scene=False):
-        takers = [node.op_type for node in graph.consumers[conv.output[0]]]
-        assert takers == ["QuantizeLinear"], conv.name
+def test_a_scale_of_zero_and_below_is_modulation_too(tiny: ModelProto, make_inputs: Inputs) -> None:
+    """The offset is divided by the scale, and levels of weights are multiplied by it."""
+    changed = ModelProto()
+    changed.CopyFrom(tiny)
+    graph = Graph(changed)
+    (leave,) = (conv for conv in convs(changed, scene=True) if conv.name.endswith("leave/Conv"))
+    bias = np.array(stored(graph, leave.input[2]))
+    bias[: len(bias) // 2 : 3] = 0.0
+    bias[1 : len(bias) // 2 : 3] *= -1.0
+    bias[len(bias) // 2 :] = 0.3
+    graph.initializers[leave.input[2]].CopyFrom(numpy_helper.from_array(bias, leave.input[2]))
+    calibration = [make_inputs(seed, 96, 128) for seed in range(4)]
+    levels = open_bytes(quantize(changed, min_max(changed, calibration)))
+    for inputs in calibration[:2]:
+        fused, expected = (
+            session.run([FUSED], inputs)[0].astype(np.float32) for session in (levels, open_bytes(changed))
+        )
+        assert psnr_db(fused - expected) > 40.0
 
 
 def test_relu_is_folded_into_levels(quantized: ModelProto, tiny: ModelProto) -> None:
     def relus(model: ModelProto) -> int:
-        return sum(n.op_type == "Relu" and not n.name.startswith("/scene/") for n in model.graph.node)
+        return sum(n.op_type == "Relu" and not n.name.startswith(SCENE) for n in model.graph.node)
 
     assert relus(tiny) > 0
     assert relus(quantized) == 0
 
 
 def test_clip_stays_where_the_range_is_wider(tiny: ModelProto, tiny_ranges: dict[str, Range]) -> None:
-    """The trunk's input is clipped to +-5: levels that end there do it, levels that end later do not."""
-    (clipped,) = (convs(tiny, scene=False)[0].input[0],)
-    assert Graph(tiny).producer[clipped].op_type == "Clip"
+    """The first layer's input is clipped to +-5: levels that end there do it, those that end later do not."""
+    folded = convs(tiny, scene=False)[0].input[0]
+    assert folded in tiny_ranges
     for high, kept in ((5.0, False), (6.0, True), (4.0, False)):
-        graph = Graph(quantize(tiny, tiny_ranges | {clipped: Range(-4.0, high)}))
-        assert (clipped in graph.producer) is kept, high
+        graph = Graph(quantize(tiny, tiny_ranges | {folded: Range(-4.0, high)}))
+        assert (folded in graph.producer) is kept, high
 
 
 def test_data_movement_is_on_bytes(quantized: ModelProto, element_types: Types) -> None:
     types = element_types(quantized)
-    moved = [n for n in quantized.graph.node if n.op_type in ("Pad", "SpaceToDepth", "DepthToSpace")]
-    assert len(moved) == 6
-    for node in moved:
+    kinds = ("Pad", "SpaceToDepth", "DepthToSpace", "Concat", "Transpose")
+    moved = [n for n in quantized.graph.node if n.op_type in kinds and types[n.input[0]] != TensorProto.INT64]
+    pictures = [node for node in moved if "modulation" not in node.name]
+    assert {node.op_type for node in pictures} == {"Pad", "DepthToSpace", "Concat", "Transpose"}
+    for node in pictures:
         assert types[node.input[0]] == TensorProto.UINT8, node.name
 
 
@@ -141,7 +173,9 @@ def test_keeps_the_contract_and_no_float_weights(
     quantized: ModelProto, tiny: ModelProto, tmp_path: Path
 ) -> None:
     (tmp_path / "model.onnx").write_bytes(quantized.SerializeToString())
-    check_onnx(tmp_path / "model.onnx", INPUT_PORTS, OUTPUT_PORTS, 17)
+    check_onnx(tmp_path / "model.onnx", INPUT_PORTS, OUTPUT_PORTS, 17, for_onnxruntime=True)
+    with pytest.raises(ContractError, match=r"TensorRT .* got the operator 'QLinearConv'"):
+        check_onnx(tmp_path / "model.onnx", INPUT_PORTS, OUTPUT_PORTS, 17)
     left = {tensor.name for tensor in quantized.graph.initializer}
     assert not [conv.input[1] for conv in convs(tiny, scene=False) if conv.input[1] in left]
     assert quantized.ir_version == 8
@@ -200,10 +234,9 @@ def test_a_channel_without_weight_keeps_its_bias(tiny: ModelProto, tiny_ranges: 
         graph.initializers[name].CopyFrom(numpy_helper.from_array(values, name))
     held = Graph(quantize(pruned, tiny_ranges))
     (conv,) = (node for node in held.model.graph.node if node.name == blend.name)
-    levels, scale = (
-        numpy_helper.to_array(held.initializers[n]) for n in held.producer[conv.input[2]].input[:2]
-    )
-    assert levels[40] * float(scale[40]) == pytest.approx(100.0, rel=1e-5)
+    levels = float(stored(held, conv.input[8])[40])
+    step = float(stored(held, f"{conv.name}_weight_scale")[40]) * float(stored(held, conv.input[1]))
+    assert levels * step == pytest.approx(100.0, rel=1e-5)
 
 
 @given(bounds, bounds)

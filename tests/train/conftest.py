@@ -32,9 +32,9 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def teacher() -> LdFusion:
-    """A frozen teacher with random weights, without the style branch."""
+    """A frozen teacher with random weights, as narrow as one that a student can start from."""
     torch.manual_seed(3)
-    return LdFusion(LdFusionShape(width=2, style=False)).eval().requires_grad_(False)
+    return LdFusion(LdFusionShape(width=4, style=False)).eval().requires_grad_(False)
 
 
 @pytest.fixture
@@ -72,12 +72,19 @@ def make_config(teacher_file: Path, pairs: Path) -> MakeConfig:
             "output": str(output),
             "cache": str(pairs / "cache"),
             "name": "tiny",
-            "student": {"channels": 16, "trunk_layers": 1, "wide_channels": 16, "dilations": [1, 2]},
+            "student": {
+                "front_channels": 16,
+                "deep_channels": 32,
+                "lift_channels": 16,
+                "back_channels": 16,
+                "scene_channels": 16,
+            },
             "steps": 12,
             "batch": 2,
             "crop_px": 32,
             "late_batch": 1,
             "late_crop_px": 48,
+            "guide_steps": 3,
             "warmup_steps": 2,
             "validate_every": 5,
             "checkpoint_every": 4,

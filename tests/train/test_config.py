@@ -10,7 +10,8 @@ import irvis_train
 from irvis_runtime.config import describe, from_mapping, load_config, to_mapping
 from irvis_runtime.errors import ContractError
 from irvis_train.config import DistillConfig
-from irvis_train.student import StudentShape
+from irvis_train.endow import endow
+from irvis_train.student import Student, StudentShape
 
 REQUIRED: Mapping[str, Any] = {
     "teacher": "t.pt",
@@ -18,11 +19,11 @@ REQUIRED: Mapping[str, Any] = {
     "val_pairs": ["val"],
     "output": "runs/a",
 }
-SHIPPED = sorted(Path(irvis_train.__path__[0]).glob("configs/*.toml"))
+SHIPPED = sorted(Path(irvis_train.__path__[0]).glob("configs/irvis-*.toml"))
 
 
 def test_configurations_are_shipped() -> None:
-    assert "irvis-s.toml" in [path.name for path in SHIPPED]
+    assert {"irvis-m.toml", "irvis-n.toml", "irvis-s.toml"} <= {path.name for path in SHIPPED}
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
@@ -30,17 +31,29 @@ def test_a_shipped_configuration_is_read(path: Path) -> None:
     config = load_config(DistillConfig, path)
     assert config.name == path.stem
     assert config.pairs
+    assert config.output == f"runs/{config.name}"
     assert "LLVIP" in config.exclude, "no shipped weight has seen LLVIP, which is for non-commercial use only"
+
+
+def test_smaller_shipped_students_fit_the_largest() -> None:
+    """They start with its deep layers: it has fine ends, and no more of anything is asked for than it has."""
+    donor, *others = (
+        load_config(DistillConfig, path) for path in sorted(SHIPPED, key=lambda path: path.stem != "irvis-m")
+    )
+    assert (donor.name, donor.start, donor.student.ends) == ("irvis-m", "teacher", "fine")
+    for config in others:
+        assert config.start == f"{donor.output}/{donor.name}"
+        endow(Student(config.student), Student(donor.student))
 
 
 def test_arguments_override_the_file(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text(
         'teacher = "t"\npairs = ["p"]\nval_pairs = ["v"]\noutput = "o"\nsteps = 5\n'
     )
-    overrides = ["steps=7", "student.channels=32", "exclude=['night']", "name=b"]
+    overrides = ["steps=7", "student.deep_channels=32", "exclude=['night']", "name=b"]
     config = load_config(DistillConfig, tmp_path / "a.toml", overrides)
     assert (config.steps, config.name, config.exclude) == (7, "b", ("night",))
-    assert config.student == StudentShape(channels=32)
+    assert config.student == StudentShape(deep_channels=32)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +62,7 @@ def test_arguments_override_the_file(tmp_path: Path) -> None:
         ("step", "steps"),
         ("learningrate", "learning_rate"),
         ("val_pair", "val_pairs"),
-        ("student.chanels", "channels"),
+        ("student.deep_chanels", "deep_channels"),
     ],
 )
 def test_an_unknown_key_names_the_nearest(key: str, nearest: str) -> None:
@@ -75,12 +88,24 @@ def test_a_missing_key_is_named_with_what_it_means(key: str) -> None:
         ({"late_batch": 0}, "late_batch: expected 1 or more"),
         ({"validate_every": 0}, "validate_every: expected 1 or more"),
         ({"checkpoint_every": 0}, "checkpoint_every: expected 1 or more"),
-        ({"crop_px": 100}, "crop_px: expected a multiple of 16, got 100"),
-        ({"late_crop_px": 0}, "late_crop_px: expected a multiple of 16, got 0"),
+        ({"crop_px": 100}, "crop_px: expected a multiple of 8, got 100"),
+        ({"crop_px": 48, "student": {"wide_channels": 16}}, "crop_px: expected a multiple of 32, got 48"),
+        ({"coarse_weight": -1}, "coarse_weight: expected 0 or more"),
+        ({"late_crop_px": 0}, "late_crop_px: expected a multiple of 8, got 0"),
         ({"fresh_every": -1}, "fresh_every: expected 0 or more"),
         ({"warmup_steps": -1}, "warmup_steps: expected 0 or more"),
         ({"gradient_weight": -0.1}, "gradient_weight: expected 0 or more"),
         ({"ssim_weight": -1}, "ssim_weight: expected 0 or more"),
+        ({"degraded_every": -1}, "degraded_every: expected 0 or more"),
+        ({"clips_every": -1}, "clips_every: expected 0 or more"),
+        ({"guide_steps": -1}, "guide_steps: expected 0 or more"),
+        ({"flicker_weight": -0.5}, "flicker_weight: expected 0 or more"),
+        ({"language_weight": -1}, "language_weight: expected 0 or more"),
+        ({"max_severity": 1.1}, "max_severity: expected a share from 0 to 1, got 1.1"),
+        ({"degraded_every": 7, "batch": 3}, "batch, late_batch: expected even numbers"),
+        ({"clips": ["a"], "clips_every": 9, "late_batch": 1}, "batch, late_batch: expected even numbers"),
+        ({"clips": ["a"]}, "clips, clips_every: expected both or neither"),
+        ({"clips_every": 9}, "clips, clips_every: expected both or neither"),
         ({"threads": -1}, "threads: expected 0 or more"),
         ({"seed": -1}, "seed: expected 0 or more"),
         ({"late_from": 1.5}, "late_from: expected a share from 0 to 1, got 1.5"),
@@ -94,7 +119,8 @@ def test_a_missing_key_is_named_with_what_it_means(key: str) -> None:
         ({"steps": "many"}, "steps: expected an integer, got 'many'"),
         ({"steps": True}, "steps: expected an integer, got True"),
         ({"pairs": "train"}, "pairs: expected a list, got 'train'"),
-        ({"student": {"channels": 17}}, "student: channels: expected a multiple of 16, got 17"),
+        ({"student": {"front_channels": 17}}, "student: front_channels: expected a multiple of 16, got 17"),
+        ({"student": {"ends": "coarse"}}, "student: ends: expected one of 'blocks', 'fine', got 'coarse'"),
     ],
 )
 def test_a_wrong_value_is_refused_before_the_run(values: Mapping[str, Any], match: str) -> None:
@@ -111,7 +137,5 @@ def test_every_field_is_documented() -> None:
 
 
 def test_what_is_stored_beside_the_run_is_read_back() -> None:
-    config = from_mapping(
-        DistillConfig, {**REQUIRED, "student": {"dilations": [1, 2]}, "exclude": ["LLVIP"]}, "a"
-    )
+    config = from_mapping(DistillConfig, {**REQUIRED, "student": {"ends": "fine"}, "exclude": ["LLVIP"]}, "a")
     assert from_mapping(DistillConfig, to_mapping(config), "again") == config

@@ -4,23 +4,32 @@ import json
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import open_clip
 import pytest
 import torch
 from torch import nn
 
+from irvis_runtime.config import from_mapping
 from irvis_runtime.contract import load_manifest
 from irvis_runtime.errors import ContractError
-from irvis_runtime.image import read_picture
+from irvis_runtime.image import read_picture, write_picture
 from irvis_runtime.pairs import find_dataset_pairs, read_pair
 from irvis_runtime.scenes import write_pairs
+from irvis_train.batches import Batch, BatchMaker
+from irvis_train.clip_files import CONFIG_NAME, WEIGHTS_NAME
 from irvis_train.config import DistillConfig
-from irvis_train.data import Batch, BatchMaker, LabelledPair, as_tensor, read_labelled_pairs
+from irvis_train.data import LabelledPair, as_tensor, read_labelled_pairs
 from irvis_train.distill import Distillation, distil
-from irvis_train.student import Student
+from irvis_train.endow import Guide, endow, largest
+from irvis_train.inherit import heir_of
+from irvis_train.ldfusion import LdFusion
+from irvis_train.student import Student, StudentShape
 from irvis_train.student_files import StudentAsTeacher, load_student
 from irvis_train.teacher import load_teacher
+from irvis_train.tensor_files import write_tensors
 
 MakeConfig = Callable[..., DistillConfig]
 
@@ -38,7 +47,7 @@ def test_a_student_comes_nearer_to_its_teacher_on_scenes(make_config: MakeConfig
     write_pairs(tmp_path / "scenes" / "val", 2, (48, 72), seed=11)
     folders = {"pairs": [str(tmp_path / "scenes" / "train")], "val_pairs": [str(tmp_path / "scenes" / "val")]}
     numbers = {"steps": 80, "validate_every": 10, "batch": 3, "learning_rate": 5e-3}
-    model_dir = distil(make_config(tmp_path / "run", **folders, **numbers))
+    model_dir = distil(make_config(tmp_path / "run", start="nothing", **folders, **numbers))
     rows = log_rows(tmp_path / "run")
     assert [row["step"] for row in rows] == list(range(10, 90, 10))
     assert rows[-1]["psnr_db"] > rows[0]["psnr_db"] + 1.0
@@ -132,6 +141,8 @@ def test_a_run_does_not_go_on_with_other_numbers(make_config: MakeConfig, tmp_pa
         {"steps": 3},
         {"seed": 2},
         {"exclude": ["night"]},
+        {"guide_steps": 1},
+        {"start": "nothing"},
     ]
     for change in changes:
         with pytest.raises(ContractError, match="made with another configuration"):
@@ -139,22 +150,101 @@ def test_a_run_does_not_go_on_with_other_numbers(make_config: MakeConfig, tmp_pa
 
 
 def test_another_teacher_is_another_run(make_config: MakeConfig, tmp_path: Path) -> None:
-    model_dir = distil(make_config(tmp_path / "run", steps=2))
+    model_dir = distil(make_config(tmp_path / "run", steps=2, start="nothing"))
     with pytest.raises(ContractError, match="made with another configuration"):
-        distil(make_config(tmp_path / "run", steps=2, teacher=str(model_dir)))
+        distil(make_config(tmp_path / "run", steps=2, start="nothing", teacher=str(model_dir)))
 
 
 def test_a_student_may_teach_the_next_one(make_config: MakeConfig, tmp_path: Path) -> None:
     first = distil(make_config(tmp_path / "a", steps=4))
-    second = distil(make_config(tmp_path / "b", steps=4, teacher=str(first)))
+    second = distil(make_config(tmp_path / "b", steps=4, teacher=str(first), start="nothing"))
     assert load_manifest(second).provenance["teacher"] == str(first)
+    with pytest.raises(
+        ContractError, match="start: expected a teacher of the published topology, got a st"
+    ) as info:
+        distil(make_config(tmp_path / "c", steps=4, teacher=str(first)))
+    assert "\n" not in str(info.value)
+
+
+FINE = {
+    "ends": "fine",
+    "front_channels": 16,
+    "deep_channels": 32,
+    "residual_blocks": 2,
+    "lift_channels": 32,
+    "back_channels": 32,
+    "scene_channels": 16,
+}
+
+
+def test_the_heir_is_the_first_of_a_family(make_config: MakeConfig, tmp_path: Path) -> None:
+    """The teacher's heir, trained, and a student of its deep layers."""
+    heir = distil(make_config(tmp_path / "a", steps=2, student=FINE, learning_rate=1e-9))
+    student = load_student(heir)
+    assert student.shape == from_mapping(StudentShape, FINE, "test")
+    pairs = read_labelled_pairs(
+        (config := make_config(tmp_path)).pairs, (), load_teacher(config.teacher), 800, Path(config.cache)
+    )
+    teacher = load_teacher(config.teacher)
+    assert isinstance(teacher, LdFusion)
+    for name, tensor in heir_of(teacher, pairs, 16).state_dict().items():
+        if not name.startswith(("modulation.down", "modulation.mix")):
+            torch.testing.assert_close(student.state_dict()[name], tensor, rtol=0, atol=1e-6, msg=name)
+    small = distil(make_config(tmp_path / "b", steps=2, start=str(heir), learning_rate=1e-9))
+    kept = largest(student.lift.weight.reshape(32, -1), 0, 16)
+    bias, own = student.lift.bias, load_student(small).lift.bias
+    assert bias is not None
+    assert own is not None
+    torch.testing.assert_close(own.reshape(16, 4), bias.reshape(32, 4)[kept], rtol=0, atol=1e-6)
+    assert load_manifest(small).provenance["teacher"] == config.teacher
+    with pytest.raises(ContractError, match="start: expected a student with fine ends"):
+        distil(make_config(tmp_path / "c", steps=2, start=str(small)))
+    with pytest.raises(ContractError, match="student: expected the shape of its start") as info:
+        distil(make_config(tmp_path / "d", steps=2, student={**FINE, "deep_channels": 64}))
+    assert "\n" not in str(info.value)
+
+
+def test_block_ends_learn_alone_at_first(make_config: MakeConfig, tmp_path: Path) -> None:
+    """While they do, the deep layers stay as they were and nothing but the teacher's picture counts."""
+    config = make_config(tmp_path, guide_steps=3)
+    teacher = load_teacher(config.teacher)
+    assert isinstance(teacher, LdFusion)
+    labelled = read_labelled_pairs(config.pairs, (), teacher, 800, Path(config.cache))
+    student = Student(config.student)
+    donor = heir_of(teacher, labelled, config.student.scene_channels)
+    guide = Guide(donor, endow(student, donor))
+    batches = BatchMaker(labelled, teacher, config.seed)
+    task = Distillation(student, batches, labelled, config, tmp_path, guide)
+    for step in range(5):
+        student.zero_grad(set_to_none=True)
+        loss, parts = task.loss(step)
+        loss.backward()  # type: ignore[no-untyped-call]
+        moved = {name.split(".")[0] for name, value in student.named_parameters() if value.grad is not None}
+        assert ("front" in parts) is (step < 3), step
+        assert ("lift" in moved) is (step >= 3), step
+        assert {"infrared", "visible", "back", "modulation"} <= moved
+    without, _ = distillation(make_config(tmp_path, guide_steps=3), tmp_path)
+    assert "front" not in without.loss(0)[1]
+
+
+def test_a_pair_to_judge_by_must_not_be_trained_on(make_config: MakeConfig, tmp_path: Path) -> None:
+    config = make_config(tmp_path / "run")
+    with pytest.raises(
+        ContractError, match=r"night/c: the same pictures are in pairs \(night/c\) and in val"
+    ) as info:
+        distil(
+            make_config(tmp_path / "run", val_pairs=[*config.pairs, *config.val_pairs], val_exclude=["day"])
+        )
+    assert "\n" not in str(info.value)
 
 
 class RecordingBatches(BatchMaker):
     """Notes which kind of batch each step takes."""
 
-    def __init__(self, pairs: Sequence[LabelledPair], teacher: nn.Module, seed: int) -> None:
-        super().__init__(pairs, teacher, seed)
+    def __init__(
+        self, pairs: Sequence[LabelledPair], teacher: nn.Module, seed: int, clips: Sequence[str]
+    ) -> None:
+        super().__init__(pairs, teacher, seed, clips)
         self.taken: list[tuple[str, int, int, int]] = []
 
     def cached(self, step: int, count: int, side_px: int) -> Batch:
@@ -165,11 +255,37 @@ class RecordingBatches(BatchMaker):
         self.taken.append(("fresh", step, count, side_px))
         return super().fresh(step, count, side_px)
 
+    def degraded(self, step: int, count: int, side_px: int, max_severity: float) -> Batch:
+        self.taken.append(("degraded", step, count, side_px))
+        return super().degraded(step, count, side_px, max_severity)
+
+    def neighbours(self, step: int, count: int, side_px: int) -> Batch:
+        self.taken.append(("neighbours", step, count, side_px))
+        return super().neighbours(step, count, side_px)
+
+
+@pytest.fixture
+def tiny_clip(tmp_path: Path) -> Path:
+    """A folder as `irvis train clip` leaves it: open_clip's own classes, tiny, with random weights."""
+    shape: dict[str, Any] = {
+        "embed_dim": 8,
+        "vision_cfg": {"image_size": 16, "layers": 1, "width": 16, "head_width": 8, "patch_size": 8},
+        "text_cfg": {"context_length": 20, "vocab_size": 49408, "width": 8, "heads": 2, "layers": 1},
+    }
+    torch.manual_seed(5)
+    model = open_clip.model.CLIP(**shape)
+    folder = tmp_path / "clip"
+    folder.mkdir()
+    write_tensors(folder / WEIGHTS_NAME, model.state_dict(), {"format": "pt"})
+    preprocess = {"mean": [0.5] * 3, "std": [0.25] * 3}
+    (folder / CONFIG_NAME).write_text(json.dumps({"model_cfg": shape, "preprocess_cfg": preprocess}))
+    return folder
+
 
 def distillation(config: DistillConfig, samples: Path) -> tuple[Distillation, RecordingBatches]:
     teacher = load_teacher(config.teacher)
     labelled = read_labelled_pairs(config.pairs, config.exclude, teacher, 800, Path(config.cache))
-    batches = RecordingBatches(labelled, teacher, config.seed)
+    batches = RecordingBatches(labelled, teacher, config.seed, config.clips)
     torch.manual_seed(1)
     return Distillation(Student(config.student), batches, labelled, config, samples), batches
 
@@ -187,6 +303,59 @@ def test_every_third_batch_is_fresh_and_late_ones_are_large(make_config: MakeCon
     for step in range(12):
         task.loss(step)
     assert {kind for kind, *_ in batches.taken} == {"cached"}
+
+
+def test_clips_come_before_degraded_and_degraded_before_fresh_ones(
+    make_config: MakeConfig, pairs: Path, tmp_path: Path
+) -> None:
+    day, clip = pairs / "train" / "day", pairs / "train" / "clip"
+    for folder in ("ir", "vis"):
+        for number in range(2):
+            # Nearly still: two grey levels brighter.
+            picture_hw = np.minimum(read_picture(day / folder / "a.png"), 250) + np.uint8(2 * number)
+            write_picture(clip / folder / f"{number}.png", picture_hw)
+    every = {"fresh_every": 2, "degraded_every": 3, "clips_every": 5, "clips": ["clip/"], "late_batch": 2}
+    task, batches = distillation(make_config(tmp_path, **every, flicker_weight=0.5), tmp_path)
+    plain, _ = distillation(make_config(tmp_path, **every, flicker_weight=0.0), tmp_path)
+    for step in range(10):
+        (loss, parts), (without, _) = task.loss(step), plain.loss(step)
+        is_repeat = batches.taken[step][0] in ("degraded", "neighbours")
+        assert ("flicker" in parts) is is_repeat
+        flicker = float(parts.get("flicker", torch.zeros(())))
+        assert float((loss - without).detach()) == pytest.approx(0.5 * flicker, abs=1e-5)
+        assert (flicker > 0.0) is is_repeat
+    names = [kind for kind, *_ in batches.taken]
+    order = "cached fresh degraded fresh neighbours degraded cached fresh degraded neighbours"
+    assert names == order.split()
+
+
+def test_a_student_may_follow_a_text_itself(make_config: MakeConfig, tiny_clip: Path, tmp_path: Path) -> None:
+    """Its loss then has the language objective's, which reaches its weights."""
+    texts = {
+        "clip": {"pretrained": str(tiny_clip), "cache": str(tmp_path / "texts")},
+        "objective": {"patches": 2, "patch_min_entropy_bits": 0.0},
+    }
+    with_text, _ = distillation(make_config(tmp_path, language_weight=0.2, **texts), tmp_path)
+    plain, _ = distillation(make_config(tmp_path, **texts), tmp_path)
+    loss, parts = with_text.loss(0)
+    expected = plain.loss(0)[0] + 0.2 * parts["language"]
+    assert float(parts["language"]) > 0.0
+    torch.testing.assert_close(loss, expected)
+    gradients = []
+    for task in (with_text, plain):
+        task.student.zero_grad()
+        task.loss(0)[0].backward()  # type: ignore[no-untyped-call]
+        gradients.append(task.student.back.get_parameter("blend.weight").grad)
+    assert gradients[0] is not None
+    assert gradients[1] is not None
+    assert not torch.allclose(gradients[0], gradients[1])
+    # The same step again has the same patches.
+    torch.testing.assert_close(with_text.loss(0)[0], loss, rtol=0, atol=0)
+    model_dir = distil(make_config(tmp_path / "run", steps=3, guide_steps=1, language_weight=0.2, **texts))
+    assert "loss_language" in log_rows(tmp_path / "run")[-1]
+    stored = load_manifest(model_dir).provenance["config"]
+    assert isinstance(stored, dict)
+    assert stored["language_weight"] == 0.2
 
 
 def test_the_last_tenth_is_fp32(make_config: MakeConfig, tmp_path: Path) -> None:

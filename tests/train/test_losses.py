@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -26,13 +26,33 @@ def test_the_loss_of_the_target_itself_is_zero() -> None:
     assert all(float(part) == pytest.approx(0.0, abs=1e-6) for part in parts.values())
 
 
-@given(gradient_weight=st.floats(0, 5), ssim_weight=st.floats(0, 5))
-def test_the_loss_is_the_weighted_sum_of_its_parts(gradient_weight: float, ssim_weight: float) -> None:
-    loss, parts = distillation_loss(*pictures(1, 16, 16), gradient_weight, ssim_weight)
+@settings(deadline=None)
+@given(
+    gradient_weight=st.floats(0, 5),
+    ssim_weight=st.floats(0, 5),
+    coarse_weight=st.floats(0, 5, exclude_min=True),
+)
+def test_the_loss_is_the_weighted_sum_of_its_parts(
+    gradient_weight: float, ssim_weight: float, coarse_weight: float
+) -> None:
+    fine, parts = distillation_loss(*pictures(1, 32, 48), gradient_weight, ssim_weight)
     expected = parts["l1"] + gradient_weight * parts["gradient"] + ssim_weight * parts["ssim"]
-    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(fine, expected)
     assert float(parts["l1"]) > 0
+    loss, parts = distillation_loss(*pictures(1, 32, 48), gradient_weight, ssim_weight, coarse_weight)
+    torch.testing.assert_close(loss, fine + coarse_weight * parts["coarse"])
     assert not any(part.requires_grad for part in parts.values())
+
+
+def test_the_coarse_part_sees_the_brightness_of_regions_alone() -> None:
+    target = torch.rand(1, 1, 32, 48)
+    region = target.clone()
+    region[..., :16, 16:32] += 0.5
+    _, parts = distillation_loss(region, target, 1.0, 0.15, 1.0)
+    assert float(parts["coarse"]) == pytest.approx(0.5 / 6, rel=1e-4)
+    stripes = target + 0.5 * (torch.arange(48) % 2 - 0.5)
+    _, parts = distillation_loss(stripes, target, 1.0, 0.15, 1.0)
+    assert float(parts["coarse"]) < 1e-6
 
 
 @pytest.mark.parametrize(

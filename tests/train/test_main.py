@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import is_dataclass
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,8 @@ def test_student_help_lists_the_fields(option: str, run: Run) -> None:
     assert (code, errors) == (0, [])
     assert out.startswith("usage: irvis train student [CONFIG.toml] [key=value ...]")
     assert "learning_rate: float = 0.002" in out
-    assert "student.dilations: [int, ...]" in out
+    assert "student.deep_channels: int = 64" in out
+    assert "student.ends: " in out
 
 
 def test_convert_writes_a_teacher_and_says_where(teacher: LdFusion, tmp_path: Path, run: Run) -> None:
@@ -62,19 +64,20 @@ def test_student_trains_from_arguments_alone(
     overrides = [
         f"{key}={json.dumps(list(value) if isinstance(value, tuple) else value)}"
         for key, value in vars(config).items()
-        if key != "student"
+        if not is_dataclass(value)
     ]
     shape = [
-        "student.channels=16",
-        "student.trunk_layers=1",
-        "student.wide_channels=16",
-        "student.dilations=[1]",
+        "student.front_channels=16",
+        "student.deep_channels=32",
+        "student.lift_channels=16",
+        "student.back_channels=32",
+        "student.scene_channels=16",
     ]
     code, out, errors = run("student", *overrides, *shape)
     assert (code, errors) == (0, [])
     model_dir = Path(out.strip())
     assert model_dir == tmp_path / "run" / "tiny"
-    assert load_student(model_dir).shape.dilations == (1,)
+    assert load_student(model_dir).shape.back_channels == 32
 
 
 def test_every_error_is_one_line_and_exit_code_2(tmp_path: Path, run: Run) -> None:
@@ -84,7 +87,7 @@ def test_every_error_is_one_line_and_exit_code_2(tmp_path: Path, run: Run) -> No
     (tmp_path / "whole.toml").write_text('teacher = "none.pt"\npairs = ["a"]\nval_pairs = ["b"]\n')
     output = f"output={tmp_path / 'run'}"
     cases: list[tuple[list[object], str]] = [
-        ([], "required: student|convert"),
+        ([], "required: clip|teacher|student|steer|convert"),
         (["teachers"], "invalid choice: 'teachers'"),
         (["student"], "missing key 'teacher'"),
         (["student", tmp_path / "none.toml"], "none.toml: cannot be read"),

@@ -10,26 +10,44 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.nn import functional as F
 
 from irvis_runtime.errors import ContractError
 from irvis_train.student import (
-    BLOCK_PX,
-    MULTIPLE_PX,
+    BlockBack,
     Student,
     StudentShape,
     context_statistics,
-    depth_to_space,
     space_to_depth,
 )
 
-SMALL = StudentShape(channels=16, trunk_layers=1, wide_channels=16, dilations=(1, 2))
+SMALL: Mapping[str, Any] = {
+    "front_channels": 16,
+    "deep_channels": 32,
+    "residual_blocks": 2,
+    "lift_channels": 16,
+    "back_channels": 16,
+    "scene_channels": 16,
+}
+SHAPES = {
+    "blocks": StudentShape(**SMALL),
+    "wide": StudentShape(**SMALL, wide_channels=16, wide_dilations=(1, 2)),
+    "fine": StudentShape("fine", **SMALL),
+}
+BLOCKS = SHAPES["blocks"]
+each_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 
 
 def lively(shape: StudentShape, seed: int = 1) -> Student:
-    """A student whose last convolution has weights large enough to show what comes before it."""
+    """A student with weights, also where it starts at zero, that let every part of it count."""
     torch.manual_seed(seed)
     student = Student(shape).eval().requires_grad_(False)
-    nn.init.normal_(student.blend.weight, std=0.05)
+    for name, layer in student.named_modules():
+        if isinstance(layer, nn.Conv2d) and not name.startswith("modulation"):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    if isinstance(student.back, BlockBack):
+        nn.init.normal_(student.back.blend.weight, std=0.05)
+    nn.init.normal_(student.modulation.leave.weight, std=0.05)
     return student
 
 
@@ -42,11 +60,17 @@ def inputs(height: int, width: int, count: int = 1, seed: int = 0) -> tuple[Tens
 @pytest.mark.parametrize(
     ("values", "match"),
     [
-        ({"channels": 40}, "channels: expected a multiple of 16, got 40"),
-        ({"channels": 0}, "channels: expected a multiple of 16, got 0"),
-        ({"wide_channels": -16}, "wide_channels: expected a multiple of 16, got -16"),
-        ({"trunk_layers": 0}, "trunk_layers: expected 1 or more, got 0"),
-        ({"dilations": (1, 0)}, r"dilations: expected 1 or more each, got \[1, 0\]"),
+        ({"front_channels": 40}, "front_channels: expected a multiple of 16, got 40"),
+        ({"front_channels": 0}, "front_channels: expected a multiple of 16, got 0"),
+        ({"deep_channels": 48}, "deep_channels: expected a multiple of 32, got 48"),
+        ({"lift_channels": -16}, "lift_channels: expected a multiple of 16, got -16"),
+        ({"back_channels": 8}, "back_channels: expected a multiple of 16, got 8"),
+        ({"scene_channels": 90}, "scene_channels: expected a multiple of 16, got 90"),
+        ({"residual_blocks": 0}, "residual_blocks: expected 1 or more, got 0"),
+        ({"back_layers": 0}, "back_layers: expected 1 or more, got 0"),
+        ({"wide_channels": 8}, "wide_channels: expected 0 or a multiple of 16, got 8"),
+        ({"wide_channels": -16}, "wide_channels: expected 0 or a multiple of 16, got -16"),
+        ({"wide_dilations": (1, 0)}, r"wide_dilations: expected 1 or more each, got \[1, 0\]"),
     ],
 )
 def test_a_wrong_shape_is_refused(values: Mapping[str, Any], match: str) -> None:
@@ -54,40 +78,85 @@ def test_a_wrong_shape_is_refused(values: Mapping[str, Any], match: str) -> None
         StudentShape(**values)
 
 
-def test_the_shipped_shape_has_the_parameters_of_its_layers() -> None:
+def test_a_wide_branch_works_at_a_32nd() -> None:
+    assert {name: shape.multiple_px for name, shape in SHAPES.items()} == {"blocks": 8, "wide": 32, "fine": 8}
+
+
+def test_a_wide_branch_begins_as_nothing() -> None:
+    narrow, wide = lively(BLOCKS), Student(SHAPES["wide"]).requires_grad_(False)
+    wide.load_state_dict(narrow.state_dict(), strict=False)
+    pictures = inputs(64, 96)
+    torch.testing.assert_close(wide(*pictures), narrow(*pictures))
+    nn.init.normal_(wide.get_parameter("wide.leave.weight"))
+    assert float((wide(*pictures) - narrow(*pictures)).abs().mean()) > 1.0
+
+
+def parameters_of_modulation(shape: StudentShape, rows: int) -> int:
+    down = (4 * 9 + 1) * 32 + (32 * 9 + 1) * 48 + (48 * 9 + 1) * 64
+    pooled = 2 * (32 + 48 + 64) + 4
+    return down + (pooled + 1) * shape.scene_channels + (shape.scene_channels + 1) * 2 * rows
+
+
+def test_block_ends_have_the_parameters_of_their_layers() -> None:
     shape = StudentShape()
-    c, w, layers = shape.channels, shape.wide_channels, 1 + len(shape.dilations)
-    trunk = (32 * 9 + 1) * c + shape.trunk_layers * (9 * c + 1) * c + (9 * c + 1) * 48
-    wide = (16 * c + 1) * w + len(shape.dilations) * (9 * w + 1) * w + (w + 1) * 16 * c
-    down = (2 * 9 + 1) * 16 + (16 * 9 + 1) * 32 + (32 * 9 + 1) * 64
-    mix = (68 + 1) * 128 + (128 + 1) * layers * w
+    front, deep, lift, back = 32, 64, 32, 48
+    encoder = (16 * 9 + 1) * front + (front * 9 + 1) * deep // 2 + (deep // 2 * 16 + 1) * deep
+    encoder += 2 * (deep * 9 + 1) * deep
+    ends = (2 * deep * 9 + 1) * 4 * lift + (lift * 9 + 1) * back + (back * 9 + 1) * 48
+    rows = 2 * (deep // 2 + deep + 2 * deep) + lift + 48
     count = sum(parameter.numel() for parameter in Student(shape).parameters())
-    assert count == trunk + wide + down + mix == 507_776
+    assert count == 2 * encoder + ends + parameters_of_modulation(shape, rows) == 596_720
+
+
+def test_fine_ends_have_the_parameters_of_their_layers() -> None:
+    """As many as the heir of LD-Lite, width 8, has."""
+    shape = StudentShape("fine", 32, 64, 2, 64, 64)
+    deep = 64
+    encoder = (4 * 25 + 1) * 32 + (32 * 9 + 1) * 16 + (16 * 16 + 1) * 32 + (32 * 16 + 1) * deep
+    encoder += 4 * (deep * 9 + 1) * deep
+    ends = (2 * deep * 9 + 1) * 256 + (64 * 9 + 1) * 128 + (32 * 9 + 1) * 64 + (256 * 9 + 1) * 16
+    rows = 2 * (16 + 32 + deep + 4 * deep) + 64 + 32 + 16
+    count = sum(parameter.numel() for parameter in Student(shape).parameters())
+    assert count == 2 * encoder + ends + parameters_of_modulation(shape, rows)
+
+
+@each_shape
+def test_every_modulated_layer_takes_a_scale_and_an_offset_of_its_own(shape: StudentShape) -> None:
+    """Changing one row changes the picture, and as many rows are made as are taken."""
+    student = lively(shape)
+    layers = student.modulated_layers()
+    assert student.modulation.leave.out_channels == 2 * sum(layers.values())
+    bias = student.get_parameter("modulation.leave.bias")
+    pictures = inputs(32, 64)
+    before = student(*pictures)
+    first = 0
+    for name, channels in layers.items():
+        for start in (first, first + sum(layers.values())):
+            rows = slice(start, start + channels)
+            kept = bias[rows].clone()
+            bias[rows] += 0.5
+            assert not torch.equal(student(*pictures), before), name
+            bias[rows] = kept
+        first += channels
+    assert torch.equal(student(*pictures), before)
 
 
 @settings(max_examples=15, deadline=None)
-@given(rows=st.integers(1, 6), columns=st.integers(1, 6), count=st.integers(1, 2))
-def test_the_output_has_the_size_of_the_pictures(rows: int, columns: int, count: int) -> None:
-    infrared, visible, context = inputs(rows * MULTIPLE_PX, columns * MULTIPLE_PX, count)
-    assert lively(SMALL)(infrared, visible, context).shape == infrared.shape
+@given(
+    ends=st.sampled_from(list(SHAPES)),
+    rows=st.integers(2, 6),
+    columns=st.integers(2, 6),
+    count=st.integers(1, 2),
+)
+def test_the_output_has_the_size_of_the_pictures(ends: str, rows: int, columns: int, count: int) -> None:
+    multiple = SHAPES[ends].multiple_px
+    infrared, visible, context = inputs(rows * multiple, columns * multiple, count)
+    assert lively(SHAPES[ends])(infrared, visible, context).shape == infrared.shape
 
 
-def test_folding_the_blend_scale_changes_no_bit() -> None:
-    """BLEND_SCALE is a power of two, so that moving it into the weights rounds nothing."""
-    student = lively(StudentShape())
-    pictures = inputs(64, 96)
-    before = student(*pictures)
-    weight = student.blend.weight.clone()
-    student.fold_blend_scale()
-    assert torch.equal(student(*pictures), before)
-    assert torch.equal(student.blend.weight, 64.0 * weight)
-    student.fold_blend_scale()
-    assert torch.equal(student(*pictures), before)
-
-
-def test_it_starts_as_the_average_of_both_pictures_at_equal_contrast() -> None:
+def test_block_ends_start_as_the_average_of_both_pictures_at_equal_contrast() -> None:
     torch.manual_seed(4)
-    student = Student(SMALL).requires_grad_(False)
+    student = Student(BLOCKS).requires_grad_(False)
     infrared, visible, context = inputs(48, 48)
     expected = torch.full_like(infrared, 128.0)
     for index, picture in enumerate((infrared, visible)):
@@ -98,40 +167,60 @@ def test_it_starts_as_the_average_of_both_pictures_at_equal_contrast() -> None:
     assert float(difference.mean()) < 3.0
 
 
-def test_a_far_change_changes_nothing_here() -> None:
+def test_fine_ends_give_grey_levels() -> None:
+    infrared, visible, context = inputs(48, 48)
+    fused = lively(SHAPES["fine"])(infrared * 10.0 - 1000.0, visible, context)
+    assert float(fused.min()) >= 0.0
+    assert float(fused.max()) <= 255.0
+    assert float(fused.std()) > 10.0
+
+
+# How far a change reaches: the front's layers, each convolution at an eighth, and the way back up.
+REACH_PX = {
+    "blocks": 4 * 2 + 8 * (2 + 2 * 2) + 8 * 2 + 4 * 3,
+    "fine": 8 + 8 * (2 + 2 * 2) + 8 * 2 + 4 * 2 + 8,
+}
+REACH_PX["wide"] = REACH_PX["blocks"] + 32 * (1 + 2 + 2)
+
+
+@pytest.mark.parametrize("ends", SHAPES)
+def test_a_far_change_changes_nothing_here(ends: str) -> None:
     """Beyond the receptive field, at the same context, not one bit differs."""
-    student = lively(StudentShape())
-    # Head, three trunk layers and blend reach a block of 4 pixels each, the dilated layers their sum in
-    # blocks of 16, and a change at the rim of such a block reaches the next.
-    reach_px = 4 * (1 + 3 + 1) + 16 * (sum(student.shape.dilations) + 1)
-    width = 704
-    infrared, visible, context = inputs(16, width)
+    student = lively(SHAPES[ends])
+    width, changed_px = 416, 32
+    infrared, visible, context = inputs(32, width)
     before = student(infrared, visible, context)
-    changed = [picture.clone() for picture in (infrared, visible)]
-    for picture in changed:
-        picture[..., -16:] = 255.0 - picture[..., -16:]
-    difference = (student(*changed, context) - before).abs()[0, 0].amax(dim=0)
-    far = width - 16 - reach_px
-    assert float(difference[:far].max()) == 0.0
-    # What is nearer does change, up to the edge of what the dilated layers see.
-    assert float(difference[-16:].max()) > 1.0
-    assert float(difference[far : far + 64].max()) > 0.0
+    for at_the_right in (True, False):
+        changed = [picture.clone() for picture in (infrared, visible)]
+        for picture in changed:
+            window = picture[..., -changed_px:] if at_the_right else picture[..., :changed_px]
+            window.copy_(255.0 - window)
+        difference = (student(*changed, context) - before).abs()[0, 0].amax(dim=0)
+        if not at_the_right:
+            difference = difference.flip(0)
+        far = width - changed_px - REACH_PX[ends]
+        assert float(difference[:far].max()) == 0.0
+        # What is nearer does change: at once, and nearly as far as that.
+        assert float(difference[-changed_px:].max()) > 1.0
+        assert float(difference[far : far + 64].max()) > 0.0
 
 
-def test_the_context_reaches_every_pixel() -> None:
-    student = lively(SMALL)
+@each_shape
+def test_the_context_reaches_every_pixel(shape: StudentShape) -> None:
+    student = lively(shape)
     infrared, visible, context = inputs(64, 64)
     darker = student(infrared, visible, context * 0.5)
-    assert float((darker - student(infrared, visible, context)).abs().min()) > 0.0
+    assert float(((darker - student(infrared, visible, context)).abs() > 0.0).float().mean()) > 0.99
 
 
-def test_tiles_of_one_picture_agree_where_they_see_the_same() -> None:
-    student = lively(SMALL)
-    reach_px = 4 * 3 + 16 * (1 + 2 + 1)
-    infrared, visible, context = inputs(32, 320)
+@pytest.mark.parametrize("ends", SHAPES)
+def test_tiles_of_one_picture_agree_where_they_see_the_same(ends: str) -> None:
+    student = lively(SHAPES[ends])
+    reach_px = REACH_PX[ends]
+    infrared, visible, context = inputs(32, 480)
     whole = student(infrared, visible, context)
     tile = student(infrared[..., 160:], visible[..., 160:], context)
-    torch.testing.assert_close(tile[..., reach_px:], whole[..., 160 + reach_px :], rtol=1e-5, atol=1e-3)
+    torch.testing.assert_close(tile[..., reach_px:], whole[..., 160 + reach_px :], rtol=1e-4, atol=1e-2)
 
 
 LOCAL = {
@@ -139,12 +228,21 @@ LOCAL = {
     "relu",
     "pixel_unshuffle",
     "pixel_shuffle",
+    "constant_pad_nd",
     "cat",
     "add",
     "sub",
     "mul",
     "clamp",
     "split",
+    "sigmoid",
+    "avg_pool2d",
+    "upsample_bilinear2d",
+    # What folding many channels by two is made of.
+    "view",
+    "_unsafe_view",
+    "transpose",
+    "clone",
 }
 
 
@@ -158,25 +256,29 @@ def operators(student: nn.Module, *pictures: Tensor) -> set[tuple[str, tuple[int
     }
 
 
-def test_only_local_operators_touch_the_pictures() -> None:
+@each_shape
+def test_only_local_operators_touch_the_pictures(shape: StudentShape) -> None:
     """What looks at a whole plane (means, norms, pools) may look at the thumbnails only."""
-    seen = operators(lively(StudentShape()), *inputs(96, 160))
-    planes = {(96, 160), (24, 40), (6, 10)}
+    seen = operators(lively(shape), *inputs(96, 160))
+    planes = {(96, 160), (24, 40), (12, 20)}
     assert planes <= {size for _, size in seen}
-    assert {name for name, size in seen if size in planes} <= LOCAL
+    of_the_thumbnails = {(64, 64), (32, 32), (16, 16), (8, 8), (1, 1), ()}
+    assert {name for name, size in seen if size not in of_the_thumbnails} <= LOCAL
     assert ("mean", (64, 64)) in seen
 
 
-def test_there_is_no_norm_layer() -> None:
-    for name, module in Student(StudentShape()).named_modules():
+@each_shape
+def test_there_is_no_norm_layer(shape: StudentShape) -> None:
+    for name, module in Student(shape).named_modules():
         assert "norm" not in type(module).__name__.lower(), name
         assert "pool" not in type(module).__name__.lower(), name
 
 
 @pytest.mark.parametrize("level", [0.0, 255.0])
-def test_flat_pictures_give_finite_values(level: float) -> None:
+@each_shape
+def test_flat_pictures_give_finite_values(shape: StudentShape, level: float) -> None:
     infrared, visible, context = (torch.full_like(plane, level) for plane in inputs(32, 32))
-    fused = lively(StudentShape())(infrared, visible, context)
+    fused = lively(shape)(infrared, visible, context)
     assert torch.isfinite(fused).all()
 
 
@@ -190,21 +292,36 @@ def test_context_statistics_are_mean_and_floored_deviation() -> None:
     assert float(deviation[1, 1]) == 8.0
 
 
-def test_folding_into_blocks_and_back_is_exact_and_rows_come_first() -> None:
-    picture = torch.arange(2 * 8 * 12, dtype=torch.float32).reshape(2, 1, 8, 12)
-    blocks = space_to_depth(picture)
-    assert torch.equal(depth_to_space(blocks), picture)
-    for row in range(BLOCK_PX):
-        for column in range(BLOCK_PX):
-            assert torch.equal(
-                blocks[:, BLOCK_PX * row + column], picture[:, 0, row::BLOCK_PX, column::BLOCK_PX]
-            )
+@settings(max_examples=20, deadline=None)
+@given(
+    block=st.sampled_from([2, 4]),
+    channels=st.integers(1, 3),
+    rows=st.integers(1, 3),
+    columns=st.integers(1, 3),
+)
+def test_folding_puts_rows_first_then_columns_then_channels(
+    block: int, channels: int, rows: int, columns: int
+) -> None:
+    """As ONNX SpaceToDepth; pixel_unshuffle puts the channels first."""
+    planes = torch.randn(2, channels, rows * block, columns * block)
+    blocks = space_to_depth(planes, block)
+    assert blocks.shape == (2, channels * block**2, rows, columns)
+    for row in range(block):
+        for column in range(block):
+            place = (row * block + column) * channels
+            assert torch.equal(blocks[:, place : place + channels], planes[..., row::block, column::block])
 
 
-def test_pictures_of_a_batch_do_not_mix() -> None:
-    student = lively(SMALL)
-    infrared, visible, context = inputs(32, 48, count=2)
+def test_one_channel_folds_as_pixel_shuffle_unfolds() -> None:
+    picture = torch.randn(2, 1, 8, 12)
+    assert torch.equal(F.pixel_shuffle(space_to_depth(picture, 4), 4), picture)
+
+
+@each_shape
+def test_pictures_of_a_batch_do_not_mix(shape: StudentShape) -> None:
+    student = lively(shape)
+    infrared, visible, context = inputs(32, 64, count=2)
     together = student(infrared, visible, context)
     for index in range(2):
         alone = student(infrared[index : index + 1], visible[index : index + 1], context[index : index + 1])
-        torch.testing.assert_close(together[index : index + 1], alone, rtol=1e-5, atol=1e-3)
+        torch.testing.assert_close(together[index : index + 1], alone, rtol=1e-4, atol=1e-2)

@@ -156,7 +156,7 @@ class LanguageTraining:
         self.fuse: nn.Module = network
         if ranks.count > 1:
             devices = [self.device.index] if self.device.type == "cuda" else None
-            self.fuse = DistributedDataParallel(network, device_ids=devices, broadcast_buffers=False)
+            self.fuse = DistributedDataParallel(network, device_ids=devices)
         self.identity: Mapping[str, Any] = {
             **{key: value for key, value in to_mapping(config).items() if key not in MAY_DIFFER},
             "pairs": [pair.name for pair in pairs],

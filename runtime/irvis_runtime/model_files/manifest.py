@@ -14,6 +14,8 @@ from .ports import INPUT_PORTS, LUMA, OUTPUT_PORTS, Port
 SCHEMA = 1
 MANIFEST_NAME = "manifest.json"
 PRECISIONS = ("fp32", "fp16", "int8", "int8-trt", "int8-fp16-trt")
+ONNX_RUNTIME_PRECISION = "int8"
+"""The one whose file no other backend takes."""
 MAX_MANIFEST_BYTES = 4 << 20
 
 _ADVICE = "correct it, copy the model again or export it again"

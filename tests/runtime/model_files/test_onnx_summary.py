@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 import irvis_runtime
-from irvis_runtime.model_files.onnx_file import ALLOWED_OPERATORS, OnnxSummary, read_onnx
+from irvis_runtime.model_files.onnx_file import ONNX_RUNTIME_OPERATORS, OnnxSummary, read_onnx
 from irvis_runtime.model_files.ports import Port
 
 SHIPPED = sorted(Path(irvis_runtime.__file__).parent.glob("models/*/*.onnx"))
@@ -116,5 +116,5 @@ def test_any_model_reads_as_onnx_reads_it(
 
 def test_allowed_operators_exist_in_the_project_opsets() -> None:
     for opset in (17, 19):
-        unknown = [name for name in ALLOWED_OPERATORS if not onnx.defs.has(name, opset)]
+        unknown = [name for name in ONNX_RUNTIME_OPERATORS if not onnx.defs.has(name, opset)]
         assert unknown == []

@@ -1,0 +1,334 @@
+"""`irvis judge`: its figures on fusions whose right answer is known, and the command on small pictures."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from irvis_runtime import default_model_dir
+from irvis_runtime.errors import ContractError
+from irvis_runtime.image import write_picture
+from irvis_runtime.pairs import find_dataset_pairs
+from irvis_runtime.report.numbers import title
+from irvis_train.data import LabelledPair, as_tensor, make_contexts
+from irvis_train.degrade import INFRARED, VISIBLE
+from irvis_train.judge.command import main, parse_options
+from irvis_train.judge.contenders import PUBLISHED, Contender, Context, Picture, PublishedStudent, fuse_live
+from irvis_train.judge.fidelity import judge_likeness
+from irvis_train.judge.flicker import Flicker, measure_flicker, noisy_repeats
+from irvis_train.judge.material import list_pairs, read_clips
+from irvis_train.judge.metrics_table import judge_metrics, losses, metric_names
+from irvis_train.judge.motion import find_motion, stand_still
+from irvis_train.judge.patch import MAX_FRAMES, first_settled, judge_patch
+from irvis_train.judge.robust import judge_robustness
+from irvis_train.judge.tiles import fuse_tiles, judge_tiles, measure_field
+from irvis_train.ldfusion import LdFusion
+
+
+def texture(size_hw: tuple[int, int], seed: int, fine_px: float = 1.5) -> Picture:
+    noise = np.random.default_rng(seed).normal(0, 1, size_hw)
+    smooth = cv2.GaussianBlur(noise, (0, 0), fine_px)
+    picture: Picture = np.clip(128 + 35 * smooth / smooth.std(), 0, 255).astype(np.uint8)
+    return picture
+
+
+def average(infrared_hw: Picture, visible_hw: Picture, context: Context | None) -> Picture:
+    mean: Picture = ((infrared_hw.astype(np.uint16) + visible_hw) // 2).astype(np.uint8)
+    return mean
+
+
+def stretched(infrared_hw: Picture, visible_hw: Picture, context: Context | None) -> Picture:
+    """The average at 1.5 times its contrast."""
+    mean = (infrared_hw.astype(np.float32) + visible_hw) / 2
+    shown: Picture = np.clip(128 + 1.5 * (mean - 128), 0, 255).astype(np.uint8)
+    return shown
+
+
+def of_context(infrared_hw: Picture, visible_hw: Picture, context: Context | None) -> Picture:
+    """A flat picture that follows the visible context's mean, six times as far."""
+    assert context is not None
+    return np.full(visible_hw.shape, min(255, round(6 * float(context[0, 1].mean()))), np.uint8)
+
+
+def labelled(name: str, infrared_hw: Picture, visible_hw: Picture, target: Picture) -> LabelledPair:
+    context = make_contexts(as_tensor(infrared_hw), as_tensor(visible_hw))[0]
+    return LabelledPair(name, infrared_hw, visible_hw, (target / 255.0).astype(np.float16), context)
+
+
+def a_pair(size_hw: tuple[int, int] = (96, 128)) -> LabelledPair:
+    infrared, visible = texture(size_hw, 1), texture(size_hw, 2)
+    return labelled("a/1", infrared, visible, average(infrared, visible, None))
+
+
+def flicker_of(contender: Contender, sigma: float = 4.0) -> Flicker:
+    frames = noisy_repeats((texture((128, 160), 1), texture((128, 160), 2)), sigma, 5, seed=0)
+    return measure_flicker(
+        list(fuse_live(contender, frames, None)), frames, stand_still(frames), is_static=True
+    )
+
+
+def test_the_average_flickers_as_its_inputs_do() -> None:
+    found = flicker_of(Contender("average", average))
+    assert found.ratio == pytest.approx(1.0, abs=0.03)
+    assert found.local_ratio == pytest.approx(1.0, abs=0.05)
+    assert found.gain == pytest.approx(1.0, abs=0.01)
+
+
+def test_contrast_is_no_flicker() -> None:
+    found = flicker_of(Contender("stretched", stretched))
+    assert found.gain == pytest.approx(1.5, abs=0.05)
+    assert found.ratio == pytest.approx(1.0, abs=0.03)
+
+
+def test_breathing_is_flicker() -> None:
+    count = 0
+
+    def breathing(infrared_hw: Picture, visible_hw: Picture, context: Context | None) -> Picture:
+        nonlocal count
+        count += 1
+        shown: Picture = average(infrared_hw, visible_hw, context) + np.uint8(12 * (count % 2))
+        return shown
+
+    found = flicker_of(Contender("breathing", breathing), sigma=1.0)
+    assert found.pumping == pytest.approx(12.0, abs=0.2)
+    assert found.ratio > 5
+    assert found.excess == pytest.approx(found.ratio - 1)
+
+
+def test_what_moves_is_followed() -> None:
+    infrared, visible = texture((160, 240), 1, 4.0), texture((160, 240), 2, 4.0)
+    frames = [(infrared[:, 2 * n : 200 + 2 * n], visible[:, 2 * n : 200 + 2 * n]) for n in range(4)]
+    motion = find_motion(frames)
+    fused = [average(*frame, None) for frame in frames]
+    followed = measure_flicker(fused, frames, motion)
+    unmoved = measure_flicker(fused, frames, stand_still(frames))
+    assert followed.fused_change < 0.35 * unmoved.fused_change
+    assert followed.ratio == pytest.approx(1.0, abs=0.1)
+    assert 0.7 < followed.kept_share < 1.0
+    # The columns that come in at the right were not in sight before.
+    assert not motion.kept[0][:, -1].any()
+
+
+def test_what_is_hidden_is_left_out() -> None:
+    ground = texture((240, 320), 3, 4.0)
+    frames = []
+    for n in range(3):
+        picture = ground.copy()
+        picture[40:80, 20 + 14 * n : 60 + 14 * n] = texture((40, 40), 4, 2.0)
+        frames.append((picture, picture))
+    kept = find_motion(frames).kept[0]
+    assert not kept[60, 24:32].all()
+    assert kept[160:, 160:].mean() > 0.9
+
+
+def test_a_jump_follows_the_smoothing() -> None:
+    size_hw = (120, 260)
+    flat = labelled("a", *(np.full(size_hw, 20, np.uint8) for _ in range(3)))
+    contenders = [Contender("of context", of_context)]
+    found = judge_patch(contenders, [flat], context_s=0.5)["of context"]
+    share = -math.expm1(-1 / 15)
+    rise = 235 * 60 * 80 / (size_hw[0] * size_hw[1])
+    assert found["visible"].final == pytest.approx(min(255, 6 * (20 + rise)) - 120, abs=1)
+    assert found["visible"].distant == pytest.approx(6 * share * rise, abs=1)
+    assert found["infrared"].final == 0
+    assert found["infrared"].settling_s is None
+    # 90 % of an exponential takes ln(10) time constants; what is clipped at 255 ends sooner.
+    assert 0.3 < (found["visible"].settling_s or 0) <= 0.5 * math.log(10) + 2 / 30
+
+
+def test_bands_tell_near_from_far() -> None:
+    pair = a_pair((120, 400))
+    near = judge_patch([Contender("average", average)], [pair], None)["average"]["visible"]
+    assert near.distant == 0
+    assert near.bands == (0, 0, 0, 0)
+
+
+def test_pairs_without_distant_pixels_are_passed_over() -> None:
+    assert judge_patch([Contender("average", average)], [a_pair((64, 64))], None) == {}
+
+
+def test_settling_is_found_by_halving() -> None:
+    assert first_settled(lambda n: 1.0 / n, 0.1) == 10
+    assert first_settled(lambda n: 0.0, 0.1) == 1
+    assert first_settled(lambda n: 1.0 if n < MAX_FRAMES else 0.0, 0.1) == MAX_FRAMES
+    assert first_settled(lambda n: 1.0, 0.1) is None
+
+
+def blurred(infrared_hw: Picture, visible_hw: Picture, context: Context | None) -> Picture:
+    return np.asarray(cv2.blur(visible_hw, (41, 41), borderType=cv2.BORDER_REPLICATE), np.uint8)
+
+
+def test_tiles_agree_once_the_overlap_holds_the_field() -> None:
+    frame, contender = (texture((96, 128), 1), texture((96, 128), 2)), Contender("blurred", blurred)
+    context = np.zeros((1, 2, 64, 64), np.float32)
+    whole = blurred(*frame, None)
+    assert np.array_equal(fuse_tiles(contender, frame, context, 20), whole)
+    assert not np.array_equal(fuse_tiles(contender, frame, context, 8), whole)
+
+
+def test_the_field_is_found_by_changing_a_block() -> None:
+    frame = (texture((160, 192), 1), texture((160, 192), 2))
+    assert measure_field(Contender("blurred", blurred), frame) == 20
+    assert measure_field(Contender("average", average), frame) == 0
+
+
+def test_a_whole_picture_norm_has_no_field() -> None:
+    def normed(infrared_hw: Picture, visible_hw: Picture, context: Context | None) -> Picture:
+        shown: Picture = (visible_hw * (200.0 / visible_hw.max())).astype(np.uint8)
+        return shown
+
+    visible: Picture = np.tile(np.linspace(20, 150, 128).astype(np.uint8), (96, 1))
+    pair = labelled("ramp", visible, visible, visible)
+    found = judge_tiles([Contender(PUBLISHED, normed), Contender("blurred", blurred)], [pair])
+    assert found[PUBLISHED].field_px is None
+    assert found["blurred"].field_px is not None
+    (seams,) = found[PUBLISHED].seams.values()
+    assert seams.max_lsb > 2
+    assert next(iter(found["blurred"].seams.values())).max_lsb == 0
+
+
+def test_likeness_is_exact_where_it_must_be() -> None:
+    pair = a_pair()
+    off = Contender("off", lambda i, v, c: average(i, v, c) + np.uint8(2))
+    found = judge_likeness([Contender(PUBLISHED, average), Contender("same", average), off], [pair])
+    assert PUBLISHED not in found
+    # The target is kept in half precision: near 1/4000 of a level in 255.
+    assert found["same"].psnr_db > 60
+    assert found["same"].ssim == pytest.approx(1.0)
+    assert found["off"].psnr_db == pytest.approx(20 * math.log10(255 / 2), abs=0.1)
+    assert found["off"].worst_pair == "a/1"
+
+
+def test_degraded_inputs_are_judged_by_the_clean_picture() -> None:
+    pairs = [a_pair()]
+    steady = Contender("steady", lambda i, v, c: np.full_like(v, 128))
+    found = judge_robustness(
+        [Contender(PUBLISHED, average), steady, Contender("same", average)], pairs, [0.3, 0.9]
+    )
+    assert len(found["same"].rows) == 2 * (len(VISIBLE) + len(INFRARED)) + 1
+    assert all(row.loss_db == 0 for row in found["steady"].rows)
+    assert found["steady"].ahead == len(found["steady"].rows)
+    assert found["same"].ahead_in_psnr == 0
+    blur = {row.severity: row for row in found["same"].rows if row.degradation == "visible blur"}
+    assert blur[0.9].psnr_db < blur[0.3].psnr_db < found["same"].clean_psnr_db
+    assert blur[0.3].psnr_db == blur[0.3].published_psnr_db
+
+
+def write_pairs(folder: Path, names: list[str], size_hw: tuple[int, int]) -> None:
+    for seed, name in enumerate(names):
+        for sensor, number in (("ir", 0), ("vis", 1)):
+            path = folder / Path(name).parent / sensor / f"{Path(name).name}.png"
+            write_picture(path, texture(size_hw, 2 * seed + number, 3.0))
+
+
+def test_metrics_stand_beside_published_pictures(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "set", ["1", "2"], (48, 64))
+    for stem in ("1", "2"):
+        write_picture(tmp_path / "fused/set/Flat" / f"{stem}.png", np.full((48, 64), 90, np.uint8))
+    write_picture(tmp_path / "fused/set/Half/1.png", np.full((48, 64), 90, np.uint8))
+    pairs = find_dataset_pairs(tmp_path / "set")
+    table = judge_metrics([Contender("mine", average)], {"set": pairs}, tmp_path / "fused")["set"]
+    assert set(table.rows) == {"mine", "Flat", title("average"), title("maximum")}
+    assert table.left_out == {"Half": 1}
+    assert table.rows["Flat"]["EN"] == 0
+    assert set(metric_names()) <= set(table.rows["mine"])
+    assert "EN" in losses(table, "Flat")["mine"]
+    assert "EN" not in losses(table, "mine").get("Flat", [])
+
+
+def test_clips_are_no_pairs(tmp_path: Path) -> None:
+    write_pairs(tmp_path, ["day/a", "x/clips/c/10", "x/clips/c/9", "x/clips/c/8"], (32, 40))
+    assert [pair.name for pair in list_pairs(tmp_path, [])] == ["day/a"]
+    clips = read_clips(tmp_path / "x/clips", 2, 20)
+    assert {name: [frame[0].shape for frame in frames] for name, frames in clips.items()} == {
+        "c": [(16, 20), (16, 20)]
+    }
+    with pytest.raises(ContractError, match="at least 3 frames"):
+        read_clips(tmp_path / "day", 20, 800)
+
+
+def test_the_published_student_is_kept(teacher: LdFusion, tmp_path: Path) -> None:
+    infrared, visible = texture((32, 48), 1), texture((32, 48), 2)
+    first = PublishedStudent(teacher, tmp_path).fuse(infrared, visible)
+    (kept,) = tmp_path.iterdir()
+    np.save(kept.open("wb"), 255 - first)
+    assert np.array_equal(PublishedStudent(teacher, tmp_path).fuse(infrared, visible), 255 - first)
+    kept.write_bytes(kept.read_bytes()[:50])
+    assert np.array_equal(PublishedStudent(teacher, tmp_path).fuse(infrared, visible), first)
+
+
+@pytest.fixture
+def judged_pairs(tmp_path: Path) -> Path:
+    write_pairs(tmp_path / "val", ["day/a", "night/b"], (80, 208))
+    still: NDArray[np.uint8] = texture((64, 80), 5, 3.0)
+    for number in range(3):
+        for sensor in ("ir", "vis"):
+            write_picture(tmp_path / "val/x/clips/c" / sensor / f"{number}.png", still + np.uint8(number))
+    return tmp_path / "val"
+
+
+def test_the_command_writes_numbers_and_pictures(
+    judged_pairs: Path, teacher_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out"
+    few = ["--static-pairs", "1", "--noise-frames", "3", "--patch-pairs", "1", "--robust-pairs", "1"]
+    command = [str(default_model_dir()), "--teacher", str(teacher_file), "--val", str(judged_pairs), *few]
+    command += [
+        "--clips",
+        str(judged_pairs / "x/clips"),
+        "--cache",
+        str(tmp_path / "cache"),
+        "--threads",
+        "1",
+    ]
+    figures = [
+        "--figures",
+        "likeness,static,clips,patch,robust,metrics",
+        "--severities",
+        "0.5",
+        "--threads",
+        "1",
+    ]
+    # A student of another teacher cannot be near this one.
+    assert main([*command, *figures, "-o", str(output)]) == 1
+    assert "NOT KEPT irvis-s: PSNR to the teacher" in capsys.readouterr().out
+    found = json.loads((output / "judged.json").read_text())
+    assert found["judged"]["setting"]["pairs"] == ["day/a", "night/b"]
+    assert found["judged"]["setting"]["clips"] == {"c": 3}
+    assert set(found["judged"]["patch"]) == {PUBLISHED, "irvis-s"}
+    assert any("tiles" in text for text in found["judged"]["not_measured"])
+    assert {verdict["model"] for verdict in found["verdicts"]} == {"irvis-s"}
+    page = (output / "judged.md").read_text()
+    for heading in ("## Verdict", "## A white patch appears", "## Metrics on val, 2 pairs", "**NO**"):
+        assert heading in page
+    assert {path.suffix for path in output.iterdir()} == {".json", ".md", ".png"}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        (["--limit", "psnr=28"], "psnr_db"),
+        (["--limit", "patch_levels=-1"], "0 or more"),
+        (["--figures", "beauty"], "likeness,static"),
+        (["--precisions", "fp8"], "fp32"),
+        (["--severities", "0,2"], "above 0 up to 1"),
+        (["--noise-frames", "1"], "from 3 up"),
+        (["--noise-sigma", "nan"], "a number"),
+    ],
+)
+def test_wrong_options_are_named(wrong: list[str], text: str, tmp_path: Path) -> None:
+    with pytest.raises(ContractError, match=text):
+        parse_options(["m", "--teacher", "t", "--val", "v", "-o", str(tmp_path), *wrong])
+
+
+def test_two_models_of_one_name_are_refused(teacher_file: Path, judged_pairs: Path, tmp_path: Path) -> None:
+    model = str(default_model_dir())
+    where = ["--teacher", str(teacher_file), "--val", str(judged_pairs), "--cache", str(tmp_path / "cache")]
+    with pytest.raises(ContractError, match="different names"):
+        main([model, model, *where, "-o", str(tmp_path / "out")])
