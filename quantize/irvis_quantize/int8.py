@@ -189,7 +189,7 @@ def _without_clamp(graph: Graph, tensor: str, span: Range) -> str:
 
 
 def _round_once(graph: Graph) -> None:
-    """Clip to 0..255, Round and Cast to bytes are what QuantizeLinear does at once; blocks are moved behind."""
+    """Clip to 0..255, Round and Cast to bytes are what QuantizeLinear does at once; blocks move after."""
     for cast in list(graph.nodes("Cast")):
         rounding = graph.producer.get(cast.input[0])
         clip = None if rounding is None else graph.producer.get(rounding.input[0])

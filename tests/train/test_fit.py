@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -290,9 +291,8 @@ def test_a_killed_training_goes_on_to_the_same_weights(
     """SIGKILL, which nothing can handle, in a process of its own; then the same command again."""
     whole = distil(make_config(tmp_path / "whole"))
     config = make_config(tmp_path / "killed")
-    shape = json.dumps(vars(config.student)["dilations"])
-    lines = [f"{key} = {json.dumps(value)}" for key, value in vars(config).items() if key != "student"]
-    lines += ["[student]", "channels = 16", "trunk_layers = 1", "wide_channels = 16", f"dilations = {shape}"]
+    lines = [f"{key} = {json.dumps(value)}" for key, value in vars(config).items() if not is_dataclass(value)]
+    lines += ["[student]", *(f"{key} = {json.dumps(value)}" for key, value in vars(config.student).items())]
     (tmp_path / "run.toml").write_text("\n".join(lines))
     killed = subprocess.run(
         [sys.executable, "-c", KILLED_RUN, moment, str(tmp_path / "run.toml")],

@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from irvis_runtime import default_model_dir
+from irvis_runtime.context import STAGE_TIMES
 from irvis_runtime.errors import ContractError
 from irvis_runtime.image import write_picture
 from irvis_runtime.pairs import find_dataset_pairs
@@ -19,7 +20,15 @@ from irvis_runtime.report.numbers import title
 from irvis_train.data import LabelledPair, as_tensor, make_contexts
 from irvis_train.degrade import INFRARED, VISIBLE
 from irvis_train.judge.command import main, parse_options
-from irvis_train.judge.contenders import PUBLISHED, Contender, Context, Picture, PublishedStudent, fuse_live
+from irvis_train.judge.contenders import (
+    FRAMES_PER_S,
+    PUBLISHED,
+    Contender,
+    Context,
+    Picture,
+    PublishedStudent,
+    fuse_live,
+)
 from irvis_train.judge.fidelity import judge_likeness
 from irvis_train.judge.flicker import Flicker, measure_flicker, noisy_repeats
 from irvis_train.judge.material import list_pairs, read_clips
@@ -132,7 +141,9 @@ def test_a_jump_follows_the_smoothing() -> None:
     flat = labelled("a", *(np.full(size_hw, 20, np.uint8) for _ in range(3)))
     contenders = [Contender("of context", of_context)]
     found = judge_patch(contenders, [flat], context_s=0.5)["of context"]
-    share = -math.expm1(-1 / 15)
+    # Two equal stages have let 1 - (1 + x) exp(-x) through after x time constants of one: its largest step.
+    frames = np.arange(60) * STAGE_TIMES / (0.5 * FRAMES_PER_S)
+    share = float(np.diff(1.0 - (1.0 + frames) * np.exp(-frames)).max())
     rise = 235 * 60 * 80 / (size_hw[0] * size_hw[1])
     assert found["visible"].final == pytest.approx(min(255, 6 * (20 + rise)) - 120, abs=1)
     assert found["visible"].distant == pytest.approx(6 * share * rise, abs=1)

@@ -107,14 +107,16 @@ def test_a_run_starts_from_a_checkpoint_and_stays_there_where_it_is_told_nothing
     path = train_teacher(make_teacher_config(tmp_path / "run", **changes))
     for name, tensor in load_file(teacher_file).items():
         torch.testing.assert_close(load_file(path)[name], tensor, atol=1e-6, rtol=0.0)
-    with pytest.raises(ContractError, match=r"width: expected 2, as .*teacher\.safetensors has, got 4"):
-        make_network(make_teacher_config(tmp_path / "x", start=str(teacher_file), width=4))
+    with pytest.raises(ContractError, match=r"width: expected 4, as .*teacher\.safetensors has, got 2"):
+        make_network(make_teacher_config(tmp_path / "x", start=str(teacher_file), width=2))
 
 
 def test_the_anchor_is_the_starts_own_output(
     make_teacher_config: MakeTeacherConfig, make_task: MakeTask, teacher_file: Path, tmp_path: Path
 ) -> None:
-    config = make_teacher_config(tmp_path, start=str(teacher_file), anchor_weight=3.0, input_noise=0.0)
+    config = make_teacher_config(
+        tmp_path, start=str(teacher_file), width=None, anchor_weight=3.0, input_noise=0.0
+    )
     task = make_task(config)
     assert float(task.loss(0)[1]["anchor"]) == 0.0
     with torch.no_grad():
