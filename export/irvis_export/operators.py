@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from irvis_train.student import space_to_depth
+from irvis_train.ends import space_to_depth
 
 
 class SpaceToDepth(torch.autograd.Function):

@@ -1,8 +1,7 @@
 """The pictures' bytes are levels already: the statistics of the context are their scale and their zero.
 
-A normalised picture (byte - mean) / deviation is bytes with the scale 1 / deviation and the mean as the level
-of zero; only the fraction of the mean is left. So DequantizeLinear normalises, and a first convolution may
-read the bytes themselves, with that fraction in its bias: no level is lost to rounding.
+A normalised picture is (byte - zero) / deviation, where zero is the level next to the mean: bytes with a scale
+and a zero. So DequantizeLinear normalises, and a first convolution may read the bytes themselves.
 """
 
 from __future__ import annotations
@@ -17,21 +16,19 @@ from .graph import Graph, integer_attribute, is_byte_to_float
 
 @dataclass(frozen=True)
 class ByteInput:
-    """A picture's bytes as levels: tensors of the levels, their scale and level of zero, and the rest."""
+    """A picture's bytes as levels: tensors of the levels, their scale and level of zero."""
 
     levels: str
     scale: str
     zero: str
-    remainder: str
-    """What the level of zero really is, in deviations."""
 
 
 @dataclass(frozen=True, eq=False)
 class Normalised:
-    """How a picture's bytes become (bytes - mean) * inverse, and where that is clipped."""
+    """How a picture's bytes become (bytes - zero) * inverse, and where that is clipped."""
 
     levels: str
-    mean: str
+    zero: str
     inverse: str
     ends: tuple[str, ...]
 
@@ -84,14 +81,14 @@ def read_bytes(graph: Graph, picture: Normalised) -> ByteInput:
     ends = []
     for what, bound in zip(("low", "high"), picture.ends, strict=True):
         distance = graph.add("Div", [bound, picture.inverse], f"{name}_{what}_distance")
-        end = graph.add("Add", [distance, picture.mean], f"{name}_{what}_end")
-        ends.append(_byte(graph, _level(graph, end, f"{name}_{what}"), f"{name}_{what}"))
+        end = graph.add("Add", [distance, picture.zero], f"{name}_{what}_end")
+        ends.append(_byte(graph, graph.add("Round", [end], f"{name}_{what}_rounded"), f"{name}_{what}"))
     clipped = graph.add("Clip", [name, *ends], f"{name}_in_range")
-    return ByteInput(clipped, given.scale, given.zero, given.remainder)
+    return ByteInput(clipped, given.scale, given.zero)
 
 
 def normalise_at_once(graph: Graph) -> None:
-    """Cast, Sub and Mul of bytes become DequantizeLinear and the sum that is left."""
+    """Cast, Sub and Mul of bytes become DequantizeLinear."""
     for multiply in list(graph.nodes("Mul")):
         chain = _normalising(graph, multiply.output[0])
         if chain is None or [node.op_type for node in chain[1]] != ["Sub", "Mul"]:
@@ -100,32 +97,20 @@ def normalise_at_once(graph: Graph) -> None:
         picture = Normalised(cast.input[0], subtract.input[1], multiply.input[1], ())
         given = _statistics(graph, picture)
         graph.remove(multiply)
-        real = graph.add("DequantizeLinear", [given.levels, given.scale, given.zero], f"{given.levels}_near")
-        graph.add("Add", [real, given.remainder], multiply.output[0])
+        graph.add("DequantizeLinear", [given.levels, given.scale, given.zero], multiply.output[0])
 
 
 def _statistics(graph: Graph, picture: Normalised) -> ByteInput:
     name = picture.levels
-    zero = _level(graph, picture.mean, f"{name}_zero")
-    rest = graph.add("Sub", [zero, picture.mean], f"{name}_rest")
-    rest = graph.add("Mul", [rest, picture.inverse], f"{name}_rest_normal")
-    return ByteInput(
-        name,
-        graph.add("Squeeze", [picture.inverse], f"{name}_scale"),
-        _byte(graph, zero, f"{name}_zero"),
-        graph.add("Squeeze", [rest], f"{name}_remainder"),
-    )
-
-
-def _level(graph: Graph, tensor: str, name: str) -> str:
-    """The nearest byte, as float."""
-    ends = [graph.constant(f"{name}_{end}", np.array(end, np.float32)) for end in (0, 255)]
-    rounded = graph.add("Round", [tensor], f"{name}_rounded")
-    return graph.add("Clip", [rounded, *ends], f"{name}_level")
+    scale = graph.add("Squeeze", [picture.inverse], f"{name}_scale")
+    return ByteInput(name, scale, _byte(graph, picture.zero, f"{name}_zero"))
 
 
 def _byte(graph: Graph, level: str, name: str) -> str:
-    cast = graph.add("Cast", [level], f"{name}_cast", to=TensorProto.UINT8)
+    """A whole number as a byte; what lies beyond becomes the nearest."""
+    ends = [graph.constant(f"{name}_{end}", np.array(end, np.float32)) for end in (0, 255)]
+    inside = graph.add("Clip", [level, *ends], f"{name}_level")
+    cast = graph.add("Cast", [inside], f"{name}_cast", to=TensorProto.UINT8)
     return graph.add("Squeeze", [cast], name)
 
 

@@ -31,7 +31,7 @@ def store_weights(graph: Graph, layers: Sequence[Layer], inputs: Sequence[ByteIn
             source[0] = graph.add(
                 "DequantizeLinear", [given.levels, given.scale, given.zero], f"{conv.name}_input"
             )
-            _finish(graph, layer, _byte_scales(graph, conv.name, given, step, bias, levels))
+            _finish(graph, layer, _byte_scales(graph, conv.name, given, step, bias))
         elif layer.multiply is not None and layer.add is not None:
             scale, offset = layer.multiply.input[1], layer.add.input[1]
             channels = _modulated_channels(layer, len(bias))
@@ -96,20 +96,12 @@ def _stored_scales(
 
 
 def _byte_scales(
-    graph: Graph,
-    name: str,
-    given: ByteInput,
-    step: NDArray[np.float32],
-    bias: NDArray[np.float32],
-    levels: NDArray[np.int8],
+    graph: Graph, name: str, given: ByteInput, step: NDArray[np.float32], bias: NDArray[np.float32]
 ) -> Scales:
-    """The bias makes up for the fraction of the mean, wherever the convolution does not see padding."""
+    """The bias in steps that the picture's deviation decides."""
     weight_step = graph.constant(f"{name}_weight_scale", step)
-    sums = graph.constant(f"{name}_weight_sums", step * levels.sum(axis=(1, 2, 3), dtype=np.float32))
-    shift = graph.add("Mul", [sums, given.remainder], f"{name}_shift")
-    real = graph.add("Add", [shift, graph.constant(f"{name}_bias", bias)], f"{name}_real_bias")
     scale = graph.add("Mul", [weight_step, given.scale], f"{name}_bias_scale")
-    in_steps = graph.add("Div", [real, scale], f"{name}_bias_in_steps")
+    in_steps = graph.add("Div", [graph.constant(f"{name}_bias", bias), scale], f"{name}_bias_in_steps")
     return Scales(weight_step, bias_levels(graph, in_steps, name))
 
 

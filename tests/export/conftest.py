@@ -12,12 +12,14 @@ from torch import nn
 
 from irvis_export.to_onnx import export_student
 from irvis_runtime.contract import Manifest, WeightFile, save_manifest, sha256_of
-from irvis_train.student import Student, StudentShape
+from irvis_train.student import Student
 from irvis_train.student_files import save_student
+from irvis_train.student_shape import StudentShape
 
 TINY = {
     "blocks": StudentShape("blocks", 16, 32, 1, 16, 16, scene_channels=16),
     "wide": StudentShape("blocks", 16, 32, 1, 16, 16, 1, 16, (1, 2), 16),
+    "joint": StudentShape("blocks", 16, 32, 0, 16, 16, scene_channels=16, joint_channels=32, lift_rank=16),
     "fine": StudentShape("fine", 16, 32, 1, 16, 16, scene_channels=16),
 }
 

@@ -88,13 +88,13 @@ def test_weights_that_are_not_numbers_are_refused(tiny_model_dir: Path) -> None:
     weights = tiny_model_dir / "student.safetensors"
     student = read_student(weights)
     with torch.no_grad():
-        student.get_parameter("lift.bias")[3] = float("nan")
+        student.get_parameter("infrared.down.bias")[3] = float("nan")
     save_student(student, weights)
     manifest = load_manifest(tiny_model_dir)
     assert manifest.weights is not None
     changed = replace(manifest, weights=replace(manifest.weights, sha256=sha256_of(weights)))
     save_manifest(tiny_model_dir, changed)
-    with pytest.raises(ContractError, match=r"lift\.bias holds NaN or infinity"):
+    with pytest.raises(ContractError, match=r"infrared\.down\.bias holds NaN or infinity"):
         command.export_model_dir(tiny_model_dir)
     assert not (tiny_model_dir / "model.onnx").exists()
 

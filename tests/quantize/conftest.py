@@ -29,8 +29,9 @@ from irvis_runtime.contract import (
     sha256_of,
 )
 from irvis_runtime.image import write_picture
-from irvis_train.student import Student, StudentShape
+from irvis_train.student import Student
 from irvis_train.student_files import save_student
+from irvis_train.student_shape import StudentShape
 
 Pictures = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
@@ -68,23 +69,38 @@ def make_inputs() -> Callable[[int, int, int], dict[str, NDArray[np.generic]]]:
     return lambda seed, height, width: as_inputs(*draw_pair(seed, height, width))
 
 
-@pytest.fixture(scope="session")
-def exported_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny student with random weights as `irvis export` leaves it; do not write into it."""
+def export_random(shape: StudentShape, folder: Path) -> Path:
+    """A student with random weights as `irvis export` leaves it."""
     torch.manual_seed(21)
-    student = Student(StudentShape("blocks", 16, 32, 1, 16, 16, 1, 16, (1, 2), 16)).eval()
+    student = Student(shape).eval()
     with torch.no_grad():
         for name, parameter in student.named_parameters():
             if name.endswith("weight") and not name.startswith("modulation"):
                 torch.nn.init.kaiming_normal_(parameter)
-        student.get_parameter("back.blend.weight").normal_(std=0.02)
+        if shape.ends == "blocks":
+            student.get_parameter("back.blend.weight").normal_(std=0.005)
         student.modulation.leave.weight.normal_(std=0.02)
-    folder = tmp_path_factory.mktemp("tiny")
     save_student(student, folder / "student.safetensors")
     weights = WeightFile("student.safetensors", sha256_of(folder / "student.safetensors"))
     save_manifest(folder, Manifest("tiny", {}, student.shape.multiple_px, {}, {}, weights))
     export_model_dir(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def exported_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny student with every part that those with block ends may have; do not write into it."""
+    shape = StudentShape("blocks", 16, 32, 1, 16, 16, 1, 16, (1, 2), 16, joint_channels=32, lift_rank=16)
+    return export_random(shape, tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def tiny_fine(tmp_path_factory: pytest.TempPathFactory) -> ModelProto:
+    """One with fine ends, whose every layer has an offset."""
+    folder = export_random(
+        StudentShape("fine", 16, 32, 1, 16, 16, scene_channels=16), tmp_path_factory.mktemp("fine")
+    )
+    return onnx.load(folder / "model.onnx")
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from irvis_quantize.examples import extremes
 from irvis_quantize.gate import psnr_db
 from irvis_quantize.graph import Graph
 from irvis_quantize.int8 import Range, quantize, quantized_tensors
+from irvis_quantize.layers import context_tensors
 from irvis_quantize.ranges import open_bytes
 from irvis_runtime import default_model_dir
 from irvis_runtime.contract import FUSED, INPUT_PORTS, OUTPUT_PORTS
@@ -88,7 +89,7 @@ def test_weights_are_symmetric_per_output_channel(quantized: ModelProto, tiny: M
         assert not zero.any()
         assert (np.abs(levels).max(axis=(1, 2, 3)) == 127).all()
         weight = np.asarray(originals[conv.name], np.float32)
-        if conv.name == "/student/lift/Conv":
+        if conv.name == "/student/lift/lift.1/Conv":
             # Rows and columns of a block before its channels.
             weight = weight.reshape(-1, 4, *weight.shape[1:]).swapaxes(0, 1).reshape(weight.shape)
         scale = np.abs(weight).max(axis=(1, 2, 3), keepdims=True) / 127
@@ -99,23 +100,35 @@ def test_weights_are_symmetric_per_output_channel(quantized: ModelProto, tiny: M
             )
 
 
-def test_modulation_goes_into_scales_and_biases(quantized: ModelProto) -> None:
-    """Nothing is multiplied between convolutions; the last offset stays a float among floats."""
+def test_modulation_goes_into_scales(quantized: ModelProto) -> None:
+    """Nothing is multiplied between convolutions; a bias is computed only where there is an offset."""
     graph = Graph(quantized)
-    computed = [conv for conv in convs(quantized, scene=False) if conv.input[8] not in graph.initializers]
-    assert [conv.name for conv in computed if "first" in conv.name] == [
-        f"/student/{picture}/blocks.0/first/Conv" for picture in ("infrared", "visible")
-    ]
-    assert len(computed) == 9
-    (blend,) = (conv for conv in convs(quantized, scene=False) if conv.name.endswith("/blend/Conv"))
-    assert blend.input[4] not in graph.initializers
-    assert blend.input[8] in graph.initializers
+    held = convs(quantized, scene=False)
+    stored_scales = {conv.name for conv in held if conv.input[4] in graph.initializers}
+    assert {name.removeprefix("/student/") for name in stored_scales} == {
+        *(f"{picture}/front/first/Conv" for picture in ("infrared", "visible")),
+        *(f"wide/{layer}/Conv" for layer in ("layers.0", "layers.1", "leave")),
+        *("lift/lift.0/Conv", "back/layers.0/Conv"),
+    }
+    computed = [conv.name for conv in held if conv.input[8] not in graph.initializers]
+    assert computed == ["/student/wide/enter/Conv"]
 
 
-def test_a_scale_of_zero_and_below_is_modulation_too(tiny: ModelProto, make_inputs: Inputs) -> None:
+def test_offsets_go_into_biases(tiny_fine: ModelProto, make_inputs: Inputs) -> None:
+    graph = Graph(quantize(tiny_fine, min_max(tiny_fine, [make_inputs(1, 96, 128)])))
+    computed = {
+        conv.name for conv in convs(graph.model, scene=False) if conv.input[8] not in graph.initializers
+    }
+    assert "/student/lift/Conv" in computed
+    assert "/student/infrared/blocks.0/second/Conv" in computed
+    # Behind the last convolution there are floats, among which its offset stays.
+    assert "/student/back/last/Conv" not in computed
+
+
+def test_a_scale_of_zero_and_below_is_modulation_too(tiny_fine: ModelProto, make_inputs: Inputs) -> None:
     """The offset is divided by the scale, and levels of weights are multiplied by it."""
     changed = ModelProto()
-    changed.CopyFrom(tiny)
+    changed.CopyFrom(tiny_fine)
     graph = Graph(changed)
     (leave,) = (conv for conv in convs(changed, scene=True) if conv.name.endswith("leave/Conv"))
     bias = np.array(stored(graph, leave.input[2]))
@@ -153,7 +166,8 @@ def test_data_movement_is_on_bytes(quantized: ModelProto, element_types: Types) 
     types = element_types(quantized)
     kinds = ("Pad", "SpaceToDepth", "DepthToSpace", "Concat", "Transpose")
     moved = [n for n in quantized.graph.node if n.op_type in kinds and types[n.input[0]] != TensorProto.INT64]
-    pictures = [node for node in moved if "modulation" not in node.name]
+    still = context_tensors(Graph(quantized))
+    pictures = [node for node in moved if node.input[0] not in still]
     assert {node.op_type for node in pictures} == {"Pad", "DepthToSpace", "Concat", "Transpose"}
     for node in pictures:
         assert types[node.input[0]] == TensorProto.UINT8, node.name

@@ -5,13 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import irvis_train
 from irvis_runtime.config import describe, from_mapping, load_config, to_mapping
 from irvis_runtime.errors import ContractError
 from irvis_train.config import DistillConfig
 from irvis_train.endow import endow
-from irvis_train.student import Student, StudentShape
+from irvis_train.student import Student
+from irvis_train.student_shape import StudentShape
 
 REQUIRED: Mapping[str, Any] = {
     "teacher": "t.pt",
@@ -43,7 +45,7 @@ def test_smaller_shipped_students_fit_the_largest() -> None:
     assert (donor.name, donor.start, donor.student.ends) == ("irvis-m", "teacher", "fine")
     for config in others:
         assert config.start == f"{donor.output}/{donor.name}"
-        endow(Student(config.student), Student(donor.student))
+        endow(Student(config.student), Student(donor.student), torch.full((1, 2, 64, 64), 100.0))
 
 
 def test_arguments_override_the_file(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ import pytest
 import torch
 from torch import nn
 
-from irvis_runtime.config import from_mapping
 from irvis_runtime.contract import load_manifest
 from irvis_runtime.errors import ContractError
 from irvis_runtime.image import read_picture, write_picture
@@ -23,10 +22,10 @@ from irvis_train.clip_files import CONFIG_NAME, WEIGHTS_NAME
 from irvis_train.config import DistillConfig
 from irvis_train.data import LabelledPair, as_tensor, read_labelled_pairs
 from irvis_train.distill import Distillation, distil
-from irvis_train.endow import Guide, endow, largest
+from irvis_train.endow import Guide, endow
 from irvis_train.inherit import heir_of
 from irvis_train.ldfusion import LdFusion
-from irvis_train.student import Student, StudentShape
+from irvis_train.student import Student
 from irvis_train.student_files import StudentAsTeacher, load_student
 from irvis_train.teacher import load_teacher
 from irvis_train.tensor_files import write_tensors
@@ -166,44 +165,6 @@ def test_a_student_may_teach_the_next_one(make_config: MakeConfig, tmp_path: Pat
     assert "\n" not in str(info.value)
 
 
-FINE = {
-    "ends": "fine",
-    "front_channels": 16,
-    "deep_channels": 32,
-    "residual_blocks": 2,
-    "lift_channels": 32,
-    "back_channels": 32,
-    "scene_channels": 16,
-}
-
-
-def test_the_heir_is_the_first_of_a_family(make_config: MakeConfig, tmp_path: Path) -> None:
-    """The teacher's heir, trained, and a student of its deep layers."""
-    heir = distil(make_config(tmp_path / "a", steps=2, student=FINE, learning_rate=1e-9))
-    student = load_student(heir)
-    assert student.shape == from_mapping(StudentShape, FINE, "test")
-    pairs = read_labelled_pairs(
-        (config := make_config(tmp_path)).pairs, (), load_teacher(config.teacher), 800, Path(config.cache)
-    )
-    teacher = load_teacher(config.teacher)
-    assert isinstance(teacher, LdFusion)
-    for name, tensor in heir_of(teacher, pairs, 16).state_dict().items():
-        if not name.startswith(("modulation.down", "modulation.mix")):
-            torch.testing.assert_close(student.state_dict()[name], tensor, rtol=0, atol=1e-6, msg=name)
-    small = distil(make_config(tmp_path / "b", steps=2, start=str(heir), learning_rate=1e-9))
-    kept = largest(student.lift.weight.reshape(32, -1), 0, 16)
-    bias, own = student.lift.bias, load_student(small).lift.bias
-    assert bias is not None
-    assert own is not None
-    torch.testing.assert_close(own.reshape(16, 4), bias.reshape(32, 4)[kept], rtol=0, atol=1e-6)
-    assert load_manifest(small).provenance["teacher"] == config.teacher
-    with pytest.raises(ContractError, match="start: expected a student with fine ends"):
-        distil(make_config(tmp_path / "c", steps=2, start=str(small)))
-    with pytest.raises(ContractError, match="student: expected the shape of its start") as info:
-        distil(make_config(tmp_path / "d", steps=2, student={**FINE, "deep_channels": 64}))
-    assert "\n" not in str(info.value)
-
-
 def test_block_ends_learn_alone_at_first(make_config: MakeConfig, tmp_path: Path) -> None:
     """While they do, the deep layers stay as they were and nothing but the teacher's picture counts."""
     config = make_config(tmp_path, guide_steps=3)
@@ -212,7 +173,8 @@ def test_block_ends_learn_alone_at_first(make_config: MakeConfig, tmp_path: Path
     labelled = read_labelled_pairs(config.pairs, (), teacher, 800, Path(config.cache))
     student = Student(config.student)
     donor = heir_of(teacher, labelled, config.student.scene_channels)
-    guide = Guide(donor, endow(student, donor))
+    contexts = torch.stack([pair.context_2hw for pair in labelled])
+    guide = Guide(donor, endow(student, donor, contexts))
     batches = BatchMaker(labelled, teacher, config.seed)
     task = Distillation(student, batches, labelled, config, tmp_path, guide)
     for step in range(5):

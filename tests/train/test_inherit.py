@@ -15,11 +15,13 @@ from torch.nn import functional as F
 from irvis_runtime.errors import ContractError
 from irvis_runtime.pairs import find_dataset_pairs, read_pair
 from irvis_train.data import LabelledPair, as_tensor, make_contexts
+from irvis_train.ends import FineBack, space_to_depth
 from irvis_train.inherit import heir_of, heir_shape, norm_statistics, on_blocks
 from irvis_train.ldfusion import LdFusion, LdFusionShape
 from irvis_train.losses import psnr_db
-from irvis_train.student import FineBack, Student, StudentShape, space_to_depth
+from irvis_train.student import Student
 from irvis_train.student_files import StudentAsTeacher
+from irvis_train.student_shape import StudentShape
 from irvis_train.teacher import load_teacher
 
 BORDER_PX = 72
@@ -33,13 +35,14 @@ def labelled(infrared_hw: NDArray[np.uint8], visible_hw: NDArray[np.uint8]) -> L
 
 
 def blobs(height: int, width: int, seed: int) -> LabelledPair:
-    """Two pictures that differ, coarse and fine, of one grey level before they differ."""
+    """Two pictures that differ, coarse and fine; a student takes their mean, a whole level, as it is."""
     random = np.random.default_rng(seed)
     pictures = []
     for _ in range(2):
         coarse = torch.from_numpy(random.normal(size=(1, 1, height // 16, width // 16)))
         grey = 110.0 + 35.0 * F.interpolate(coarse, size=(height, width), mode="bicubic").numpy()[0, 0]
         grey += random.normal(scale=8.0, size=(height, width))
+        grey += 110.0 - grey.mean()
         pictures.append(np.clip(np.rint(grey), 0, 255).astype(np.uint8))
     return labelled(*pictures)
 

@@ -3,23 +3,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
-from torch.nn import functional as F
 
-from irvis_runtime.errors import ContractError
-from irvis_train.student import (
-    BlockBack,
-    Student,
-    StudentShape,
-    context_statistics,
-    space_to_depth,
-)
+from irvis_train.ends import BlockBack
+from irvis_train.student import Student
+from irvis_train.student_shape import StudentShape
 
 SMALL: Mapping[str, Any] = {
     "front_channels": 16,
@@ -32,6 +25,13 @@ SMALL: Mapping[str, Any] = {
 SHAPES = {
     "blocks": StudentShape(**SMALL),
     "wide": StudentShape(**SMALL, wide_channels=16, wide_dilations=(1, 2)),
+    "joint": StudentShape(
+        **{**SMALL, "residual_blocks": 0},
+        wide_channels=16,
+        wide_dilations=(1, 2),
+        joint_channels=32,
+        lift_rank=16,
+    ),
     "fine": StudentShape("fine", **SMALL),
 }
 BLOCKS = SHAPES["blocks"]
@@ -57,44 +57,26 @@ def inputs(height: int, width: int, count: int = 1, seed: int = 0) -> tuple[Tens
     return infrared, visible, torch.rand(count, 2, 64, 64) * 255.0
 
 
-@pytest.mark.parametrize(
-    ("values", "match"),
-    [
-        ({"front_channels": 40}, "front_channels: expected a multiple of 16, got 40"),
-        ({"front_channels": 0}, "front_channels: expected a multiple of 16, got 0"),
-        ({"deep_channels": 48}, "deep_channels: expected a multiple of 32, got 48"),
-        ({"lift_channels": -16}, "lift_channels: expected a multiple of 16, got -16"),
-        ({"back_channels": 8}, "back_channels: expected a multiple of 16, got 8"),
-        ({"scene_channels": 90}, "scene_channels: expected a multiple of 16, got 90"),
-        ({"residual_blocks": 0}, "residual_blocks: expected 1 or more, got 0"),
-        ({"back_layers": 0}, "back_layers: expected 1 or more, got 0"),
-        ({"wide_channels": 8}, "wide_channels: expected 0 or a multiple of 16, got 8"),
-        ({"wide_channels": -16}, "wide_channels: expected 0 or a multiple of 16, got -16"),
-        ({"wide_dilations": (1, 0)}, r"wide_dilations: expected 1 or more each, got \[1, 0\]"),
-    ],
-)
-def test_a_wrong_shape_is_refused(values: Mapping[str, Any], match: str) -> None:
-    with pytest.raises(ContractError, match=match):
-        StudentShape(**values)
-
-
-def test_a_wide_branch_works_at_a_32nd() -> None:
-    assert {name: shape.multiple_px for name, shape in SHAPES.items()} == {"blocks": 8, "wide": 32, "fine": 8}
-
-
 def test_a_wide_branch_begins_as_nothing() -> None:
+    """Where the thumbnails modulate nothing: the branch has rows of its own among the modulation's."""
     narrow, wide = lively(BLOCKS), Student(SHAPES["wide"]).requires_grad_(False)
-    wide.load_state_dict(narrow.state_dict(), strict=False)
+    nn.init.zeros_(narrow.modulation.leave.weight)
+    shared = {name: value for name, value in narrow.state_dict().items() if "modulation.leave" not in name}
+    wide.load_state_dict(shared, strict=False)
     pictures = inputs(64, 96)
     torch.testing.assert_close(wide(*pictures), narrow(*pictures))
     nn.init.normal_(wide.get_parameter("wide.leave.weight"))
     assert float((wide(*pictures) - narrow(*pictures)).abs().mean()) > 1.0
 
 
-def parameters_of_modulation(shape: StudentShape, rows: int) -> int:
+def parameters_of_modulation(shape: StudentShape, scales: int, offsets: int) -> int:
     down = (4 * 9 + 1) * 32 + (32 * 9 + 1) * 48 + (48 * 9 + 1) * 64
     pooled = 2 * (32 + 48 + 64) + 4
-    return down + (pooled + 1) * shape.scene_channels + (shape.scene_channels + 1) * 2 * rows
+    return down + (pooled + 1) * shape.scene_channels + (shape.scene_channels + 1) * (scales + offsets)
+
+
+def parameters_of(shape: StudentShape) -> int:
+    return sum(parameter.numel() for parameter in Student(shape).parameters())
 
 
 def test_block_ends_have_the_parameters_of_their_layers() -> None:
@@ -104,8 +86,19 @@ def test_block_ends_have_the_parameters_of_their_layers() -> None:
     encoder += 2 * (deep * 9 + 1) * deep
     ends = (2 * deep * 9 + 1) * 4 * lift + (lift * 9 + 1) * back + (back * 9 + 1) * 48
     rows = 2 * (deep // 2 + deep + 2 * deep) + lift + 48
-    count = sum(parameter.numel() for parameter in Student(shape).parameters())
-    assert count == 2 * encoder + ends + parameters_of_modulation(shape, rows) == 596_720
+    expected = 2 * encoder + ends + parameters_of_modulation(shape, rows, 16)
+    assert parameters_of(shape) == expected == 547_056
+
+
+def test_a_joint_block_a_split_lift_and_a_wide_branch_have_the_parameters_of_their_layers() -> None:
+    plain = StudentShape()
+    shape = StudentShape(joint_channels=96, lift_rank=16, wide_channels=48, wide_dilations=(1, 2))
+    deep, lifted = 2 * 64, 4 * 32
+    joint = (deep * 9 + 1) * 96 + (96 * 9 + 1) * deep
+    wide = (deep * 16 + 1) * 48 + 2 * (48 * 9 + 1) * 48 + (48 + 1) * deep
+    saved = (deep * 9 + 1) * lifted - (deep * 9 + 1) * 16 - (16 + 1) * lifted
+    scene = (shape.scene_channels + 1) * (96 + deep + 2 * 48)
+    assert parameters_of(shape) == parameters_of(plain) + joint + wide - saved + scene
 
 
 def test_fine_ends_have_the_parameters_of_their_layers() -> None:
@@ -116,29 +109,69 @@ def test_fine_ends_have_the_parameters_of_their_layers() -> None:
     encoder += 4 * (deep * 9 + 1) * deep
     ends = (2 * deep * 9 + 1) * 256 + (64 * 9 + 1) * 128 + (32 * 9 + 1) * 64 + (256 * 9 + 1) * 16
     rows = 2 * (16 + 32 + deep + 4 * deep) + 64 + 32 + 16
-    count = sum(parameter.numel() for parameter in Student(shape).parameters())
-    assert count == 2 * encoder + ends + parameters_of_modulation(shape, rows)
+    assert parameters_of(shape) == 2 * encoder + ends + parameters_of_modulation(shape, rows, rows)
 
 
 @each_shape
-def test_every_modulated_layer_takes_a_scale_and_an_offset_of_its_own(shape: StudentShape) -> None:
-    """Changing one row changes the picture, and as many rows are made as are taken."""
+def test_every_modulated_layer_takes_what_is_its_own(shape: StudentShape) -> None:
+    """A scale each, an offset some; changing one changes the picture, and as many are made as are taken."""
     student = lively(shape)
     layers = student.modulated_layers()
-    assert student.modulation.leave.out_channels == 2 * sum(layers.values())
+    is_fine = shape.ends == "fine"
+    with_offset = [name for name in layers if is_fine or name in ("wide", "back.constant")]
+    taken = [("scale", name) for name in layers] + [("offset", name) for name in with_offset]
+    assert student.modulation.leave.out_channels == sum(layers[name] for _, name in taken)
     bias = student.get_parameter("modulation.leave.bias")
     pictures = inputs(32, 64)
-    before = student(*pictures)
-    first = 0
-    for name, channels in layers.items():
-        for start in (first, first + sum(layers.values())):
-            rows = slice(start, start + channels)
-            kept = bias[rows].clone()
-            bias[rows] += 0.5
-            assert not torch.equal(student(*pictures), before), name
-            bias[rows] = kept
-        first += channels
+    before, first = student(*pictures), 0
+    for kind, name in taken:
+        rows = slice(first, first + layers[name])
+        kept = bias[rows].clone()
+        bias[rows] += 0.5
+        assert not torch.equal(student(*pictures), before), (kind, name)
+        bias[rows] = kept
+        first += layers[name]
     assert torch.equal(student(*pictures), before)
+
+
+def test_modulated_layers_are_named_in_the_order_in_which_they_come() -> None:
+    encoders = [f"{picture}.{name}" for picture in ("infrared", "visible") for name in ("front", "down")]
+    assert SHAPES["joint"].residual_blocks == 0
+    assert list(Student(SHAPES["joint"]).modulated_layers().items()) == [
+        *zip(encoders, (16, 32, 16, 32), strict=True),
+        *(("joint.first", 32), ("joint.second", 64), ("wide", 16), ("lift", 16)),
+        *(("back.weights", 32), ("back.constant", 16)),
+    ]
+
+
+def test_an_offset_of_the_constant_is_the_same_in_every_pixel_and_a_scale_is_not() -> None:
+    """Of block ends; the offset counts in units of 64 grey levels."""
+    student = lively(BLOCKS)
+    pictures = inputs(32, 48)
+    before = student(*pictures)
+    bias = student.get_parameter("modulation.leave.bias")
+    bias[-16:] += 0.5
+    torch.testing.assert_close(student(*pictures), before + 32.0, rtol=1e-5, atol=1e-2)
+    bias[-16:] -= 0.5
+    bias[-32:-16] += 0.5
+    assert float((student(*pictures) - before).std()) > 1.0
+
+
+@each_shape
+def test_pictures_are_normalised_with_whole_levels(shape: StudentShape) -> None:
+    """A thumbnail's mean of 99.7 or 100.3 counts as 100, one of 100.7 as 101."""
+    student = lively(shape)
+    nn.init.zeros_(student.modulation.leave.weight)
+    infrared, visible, context = inputs(32, 64)
+    means = torch.tensor([100.0, 57.0])[:, None, None]
+    context = context * 0.5 - (context * 0.5).mean(dim=(2, 3), keepdim=True) + means
+    before = student(infrared, visible, context + 0.3)
+    torch.testing.assert_close(student(infrared, visible, context - 0.3), before, rtol=1e-4, atol=1e-2)
+    beyond = student(infrared, visible, context + 0.7)
+    torch.testing.assert_close(
+        beyond, student(infrared - 1.0, visible - 1.0, context + 0.3), rtol=1e-4, atol=1e-2
+    )
+    assert float((beyond - before).abs().max()) > 0.1
 
 
 @settings(max_examples=15, deadline=None)
@@ -181,6 +214,7 @@ REACH_PX = {
     "fine": 8 + 8 * (2 + 2 * 2) + 8 * 2 + 4 * 2 + 8,
 }
 REACH_PX["wide"] = REACH_PX["blocks"] + 32 * (1 + 2 + 2)
+REACH_PX["joint"] = REACH_PX["wide"] - 8 * 2
 
 
 @pytest.mark.parametrize("ends", SHAPES)
@@ -200,9 +234,10 @@ def test_a_far_change_changes_nothing_here(ends: str) -> None:
             difference = difference.flip(0)
         far = width - changed_px - REACH_PX[ends]
         assert float(difference[:far].max()) == 0.0
-        # What is nearer does change: at once, and nearly as far as that.
+        # What is nearer does change: at once, and nearly as far as that, up to the coarsest grid's cells.
+        near = far + 48 + SHAPES[ends].multiple_px
         assert float(difference[-changed_px:].max()) > 1.0
-        assert float(difference[far : far + 64].max()) > 0.0
+        assert float(difference[far:near].max()) > 0.0
 
 
 @each_shape
@@ -236,7 +271,6 @@ LOCAL = {
     "clamp",
     "split",
     "sigmoid",
-    "avg_pool2d",
     "upsample_bilinear2d",
     # What folding many channels by two is made of.
     "view",
@@ -280,41 +314,6 @@ def test_flat_pictures_give_finite_values(shape: StudentShape, level: float) -> 
     infrared, visible, context = (torch.full_like(plane, level) for plane in inputs(32, 32))
     fused = lively(shape)(infrared, visible, context)
     assert torch.isfinite(fused).all()
-
-
-def test_context_statistics_are_mean_and_floored_deviation() -> None:
-    context = inputs(16, 16, count=2)[2]
-    context[1, 1] = 7.0
-    mean, deviation = context_statistics(context)
-    planes = context.double().numpy()
-    np.testing.assert_allclose(mean[..., 0, 0], planes.mean(axis=(2, 3)), rtol=1e-5)
-    np.testing.assert_allclose(deviation[..., 0, 0], np.sqrt(planes.var(axis=(2, 3)) + 64.0), rtol=1e-5)
-    assert float(deviation[1, 1]) == 8.0
-
-
-@settings(max_examples=20, deadline=None)
-@given(
-    block=st.sampled_from([2, 4]),
-    channels=st.integers(1, 3),
-    rows=st.integers(1, 3),
-    columns=st.integers(1, 3),
-)
-def test_folding_puts_rows_first_then_columns_then_channels(
-    block: int, channels: int, rows: int, columns: int
-) -> None:
-    """As ONNX SpaceToDepth; pixel_unshuffle puts the channels first."""
-    planes = torch.randn(2, channels, rows * block, columns * block)
-    blocks = space_to_depth(planes, block)
-    assert blocks.shape == (2, channels * block**2, rows, columns)
-    for row in range(block):
-        for column in range(block):
-            place = (row * block + column) * channels
-            assert torch.equal(blocks[:, place : place + channels], planes[..., row::block, column::block])
-
-
-def test_one_channel_folds_as_pixel_shuffle_unfolds() -> None:
-    picture = torch.randn(2, 1, 8, 12)
-    assert torch.equal(F.pixel_shuffle(space_to_depth(picture, 4), 4), picture)
 
 
 @each_shape

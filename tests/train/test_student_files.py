@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,9 @@ from irvis_runtime.context import make_context
 from irvis_runtime.contract import Manifest, WeightFile, save_manifest, sha256_of
 from irvis_runtime.errors import ContractError
 from irvis_train.data import as_tensor
-from irvis_train.student import Student, StudentShape
+from irvis_train.student import Student
 from irvis_train.student_files import FORMAT, StudentAsTeacher, load_student, read_student, save_student
+from irvis_train.student_shape import StudentShape
 
 MEMBERS: Mapping[str, object] = {
     "front_channels": 16,
@@ -26,7 +28,12 @@ MEMBERS: Mapping[str, object] = {
     "back_channels": 32,
     "scene_channels": 16,
 }
-SHAPES = {ends: from_mapping(StudentShape, {**MEMBERS, "ends": ends}, "test") for ends in ("blocks", "fine")}
+CHANGES: Mapping[str, Mapping[str, object]] = {
+    "blocks": {},
+    "fine": {"ends": "fine"},
+    "joint": {"residual_blocks": 0, "joint_channels": 32, "lift_rank": 16},
+}
+SHAPES = {name: from_mapping(StudentShape, {**MEMBERS, **changes}, name) for name, changes in CHANGES.items()}
 
 
 @pytest.fixture(params=SHAPES)
@@ -92,15 +99,15 @@ def test_a_wrong_header_is_refused(
 
 
 def test_wrong_tensors_are_refused(student: Student, weights: Path, tmp_path: Path) -> None:
-    shape = header({**MEMBERS, "ends": student.shape.ends})
+    shape = header(asdict(student.shape))
     path = tmp_path / "changed.safetensors"
     tensors: dict[str, Tensor] = load_file(weights)
-    save_file({name: tensor for name, tensor in tensors.items() if name != "lift.bias"}, path, shape)
-    refused(path, "do not fit the student .*lift.bias")
+    save_file({name: tensor for name, tensor in tensors.items() if name != "infrared.down.bias"}, path, shape)
+    refused(path, r"do not fit the student .*infrared\.down\.bias")
     save_file(tensors | {"more": torch.zeros(1)}, path, shape)
     refused(path, "do not fit the student .*more")
-    save_file(tensors | {"lift.bias": torch.full((64,), float("nan"))}, path, shape)
-    refused(path, "lift.bias holds NaN or infinity")
+    save_file(tensors | {"infrared.down.bias": torch.full((32,), float("nan"))}, path, shape)
+    refused(path, r"infrared\.down\.bias holds NaN or infinity")
 
 
 def test_half_a_file_and_no_file_are_refused(weights: Path, tmp_path: Path) -> None:
@@ -115,7 +122,8 @@ def test_a_model_directory_gives_its_student_if_the_hash_is_right(student: Stude
     model_dir = weights.parent
     entry = WeightFile(weights.name, sha256_of(weights))
     save_manifest(model_dir, Manifest("model", {}, student.shape.multiple_px, {}, {}, entry))
-    assert torch.equal(load_student(model_dir).lift.weight, student.lift.weight)
+    name = "infrared.down.weight"
+    assert torch.equal(load_student(model_dir).get_parameter(name), student.get_parameter(name))
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)

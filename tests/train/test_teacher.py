@@ -19,8 +19,9 @@ from irvis_runtime.errors import ContractError
 from irvis_runtime.image import read_infrared, read_visible
 from irvis_train.data import as_tensor
 from irvis_train.ldfusion import LdFusion, LdFusionShape
-from irvis_train.student import Student, StudentShape
+from irvis_train.student import Student
 from irvis_train.student_files import StudentAsTeacher, save_student
+from irvis_train.student_shape import StudentShape
 from irvis_train.teacher import convert_teacher, load_teacher
 
 PUBLISHED_MIN_PSNR_DB = 45.0

@@ -10,7 +10,7 @@ from irvis_runtime.errors import ContractError
 
 from .clip import ClipConfig
 from .objective import ObjectiveConfig
-from .student import StudentShape
+from .student_shape import StudentShape
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,8 @@ def _start(
     if config.student.ends == "fine":
         _copy_whole(donor, student)
         return student, None
-    kept = endow(student, donor)
+    contexts = torch.stack([pair.context_2hw for pair in pairs])
+    kept = endow(student, donor, contexts)
     return student, Guide(donor, kept).to(memory_format=torch.channels_last) if config.guide_steps else None
 
 

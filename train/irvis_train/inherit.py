@@ -15,8 +15,11 @@ from torch import Tensor, nn
 from irvis_runtime.errors import ContractError
 
 from .data import LabelledPair, as_tensor
+from .ends import FineBack, FineFront
 from .ldfusion import DOWNSAMPLINGS, RESIDUAL_BLOCKS, LayerNorm, LdFusion
-from .student import FineBack, FineFront, PictureEncoder, Residual, Student, StudentShape, context_statistics
+from .modulation import context_statistics
+from .student import PictureEncoder, Residual, Student
+from .student_shape import StudentShape
 
 PICTURES = 48
 """Pictures whose statistics are averaged."""
@@ -159,6 +162,8 @@ def _inherit_decoder(
 ) -> None:
     if not isinstance(student.back, FineBack):
         raise TypeError("back: not a fine one")
+    if not isinstance(student.lift, nn.Conv2d):
+        raise TypeError("lift: not a whole one")
     for index, layer in enumerate((student.lift, student.back.second, student.back.third)):
         weight, bias = _transposed(modules, statistics, 3 * index)
         if index == 0:

@@ -16,7 +16,8 @@ from irvis_runtime.contract import checked_weights_path, load_manifest
 from irvis_runtime.errors import ContractError
 
 from .data import make_contexts
-from .student import Student, StudentShape
+from .student import Student
+from .student_shape import StudentShape
 from .tensor_files import read_tensors, write_tensors
 
 FORMAT = "irvis-student-2"
