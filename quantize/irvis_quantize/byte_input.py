@@ -1,6 +1,6 @@
 """The pictures' bytes are levels already: the statistics of the context are their scale and their zero.
 
-A normalised picture is (byte - zero) / deviation, where zero is the level next to the mean: bytes with a scale
+A normalised picture is (byte - zero) / deviation, zero being the level next to the mean: bytes with a scale
 and a zero. So DequantizeLinear normalises, and a first convolution may read the bytes themselves.
 """
 
