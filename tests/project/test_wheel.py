@@ -14,6 +14,8 @@ import pytest
 
 import irvis_runtime
 
+MAX_WHEEL_BYTES = 12_000_000
+
 
 @pytest.fixture(scope="module")
 def wheel(root: Path, tracked: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -56,11 +58,16 @@ def test_holds_the_package_and_nothing_else(wheel: Path, tracked: list[Path]) ->
     expected = {
         path.relative_to(package).as_posix()
         for path in tracked
-        if path.is_relative_to(package / "irvis_runtime")
+        if path.is_relative_to(package / "irvis_runtime") and path.name != "student.safetensors"
     }
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert names == expected
-    assert {"irvis_runtime/py.typed", "irvis_runtime/models/irvis-s/manifest.json"} <= names
+    manifests = {f"irvis_runtime/models/irvis-{size}/manifest.json" for size in "nsm"}
+    assert {"irvis_runtime/py.typed", *manifests} <= names
+
+
+def test_is_small_with_all_its_models(wheel: Path) -> None:
+    assert wheel.stat().st_size < MAX_WHEEL_BYTES
 
 
 def test_says_what_it_needs(wheel: Path) -> None:
@@ -83,6 +90,8 @@ def test_brings_its_licence(wheel: Path, root: Path) -> None:
 def test_imports_with_numpy_alone(installed: Path, numpy_alone: Path) -> None:
     code = """
 import irvis_runtime
+
+MAX_WHEEL_BYTES = 12_000_000
 print(irvis_runtime.__version__, irvis_runtime.__file__)
 from importlib.metadata import entry_points, version
 print(version("irvis-runtime"), [e.value for e in entry_points(group="console_scripts")])

@@ -30,6 +30,7 @@ GOLDEN = {
     "SSIM": 1.011160485453248,
     "VIF": 0.3990712432876285,
     "Qabf": 0.665190122430394,
+    "Nabf": 9.521560947328737e-09,
     "PSNR": 13.325763389465417,
     "MSE": 0.04649686382277213,
 }
@@ -76,8 +77,9 @@ def test_values_are_plain_finite_floats() -> None:
     assert all(type(value) is float and math.isfinite(value) for value in values.values())
 
 
-def test_only_mse_is_better_when_lower() -> None:
-    assert {name for name, metric in metrics.METRICS.items() if not metric.higher_is_better} == {"MSE"}
+def test_errors_and_artefacts_are_better_when_lower() -> None:
+    lower = {name for name, metric in metrics.METRICS.items() if not metric.higher_is_better}
+    assert lower == {"MSE", "Nabf"}
 
 
 def test_pictures_may_be_read_only_and_strided() -> None:
@@ -112,6 +114,7 @@ def test_three_equal_pictures_have_the_best_value(seed: int) -> None:
     assert values["MI"] == pytest.approx(2.0 * values["EN"], rel=1e-12)
     assert values["CC"] == pytest.approx(1.0, rel=1e-12)
     assert values["SCD"] == 0.0
+    assert values["Nabf"] == 0.0
     assert values["MSE"] == 0.0
     assert values["PSNR"] == math.inf
     # Both sigmoids at direction 1 and at strength 1, the least that an edge of bytes has, up to any strength.
@@ -134,6 +137,7 @@ def test_values_stay_in_their_ranges(seed: int, level: int, which_is_flat: int) 
     assert -2.0 <= values["SSIM"] <= 2.0
     assert 0.0 <= values["VIF"] <= 2.0
     assert 0.0 <= values["Qabf"] <= 0.9754
+    assert 0.0 <= values["Nabf"] <= 1.0
     assert 0.0 < values["MSE"] <= 1.0
     assert 0.0 <= values["PSNR"] < math.inf
 
@@ -141,7 +145,7 @@ def test_values_stay_in_their_ranges(seed: int, level: int, which_is_flat: int) 
 @pytest.mark.parametrize("level", [0, 1, 127, 255])
 def test_three_flat_pictures_carry_nothing(level: int) -> None:
     values = metrics.evaluate(flat(level), flat(level), flat(level))
-    for name in ("EN", "SD", "SF", "AG", "MI", "CC", "SCD", "VIF", "MSE"):
+    for name in ("EN", "SD", "SF", "AG", "MI", "CC", "SCD", "VIF", "Nabf", "MSE"):
         assert values[name] == 0.0
         assert math.copysign(1.0, values[name]) == 1.0
     assert values["SSIM"] == pytest.approx(2.0, rel=1e-12)

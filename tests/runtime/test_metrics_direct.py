@@ -200,6 +200,38 @@ def qabf_direct(fused: U8, *sources: U8) -> float:
     return math.fsum(kept) / math.fsum(available) if any(available) else 0.0
 
 
+def gradient_direct(p: list[list[int]], y: int, x: int) -> tuple[float, float]:
+    """Sobel's over 8, in a picture that goes on as its reflection; the angle is that of across over down."""
+
+    def level(row: int, column: int) -> int:
+        row, column = abs(row), abs(column)
+        last_row, last_column = len(p) - 1, len(p[0]) - 1
+        return p[last_row - abs(row - last_row)][last_column - abs(column - last_column)]
+
+    across = sum(w * (level(y + d, x + 1) - level(y + d, x - 1)) for d, w in ((-1, 1), (0, 2), (1, 1))) / 8
+    down = sum(w * (level(y + 1, x + d) - level(y - 1, x + d)) for d, w in ((-1, 1), (0, 2), (1, 1))) / 8
+    angle = math.atan(across / down) if down else math.copysign(math.pi / 2, across) if across else 0.0
+    return math.hypot(across, down), angle
+
+
+def nabf_direct(fused: U8, *sources: U8) -> float:
+    lost, available = [], []
+    f, *planes = (picture.tolist() for picture in (fused, *sources))
+    for y, x in np.ndindex(fused.shape):
+        gf, af = gradient_direct(f, y, x)
+        gradients = [gradient_direct(plane, y, x) for plane in planes]
+        for g, a in gradients:
+            weight = g**1.5 if g >= 2 else 0.001
+            available.append(weight)
+            if gf > max(other for other, _ in gradients):
+                q_strength = 0.9999 / (1 + math.exp(-19 * (g / gf - 0.5)))
+                q_direction = 0.9995 / (
+                    1 + math.exp(-22 * (abs(abs(a - af) - math.pi / 2) * 2 / math.pi - 0.5))
+                )
+                lost.append(weight * (1 - math.sqrt(q_strength * q_direction)))
+    return math.fsum(lost) / math.fsum(available)
+
+
 OF_FUSED: dict[str, Callable[[U8], float]] = {
     "EN": en_direct,
     "SD": sd_direct,
@@ -213,6 +245,7 @@ OF_ALL: dict[str, Callable[..., float]] = {
     "MSE": mse_direct,
     "PSNR": psnr_direct,
     "Qabf": qabf_direct,
+    "Nabf": nabf_direct,
 }
 
 

@@ -9,6 +9,7 @@ whether higher or lower is better and where it was published. Conventions that a
   PSNR of three equal pictures is infinite.
 """
 
+from .artefacts import nabf
 from .edges import qabf
 from .evaluation import METRICS, Metric, evaluate
 from .information import en, mi
@@ -28,6 +29,7 @@ __all__ = [
     "evaluate",
     "mi",
     "mse",
+    "nabf",
     "psnr",
     "qabf",
     "scd",

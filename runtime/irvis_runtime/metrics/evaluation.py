@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from irvis_runtime.errors import ContractError
 
+from .artefacts import NABF_SMALLEST_SIDE_PX, nabf
 from .edges import qabf
 from .information import en, mi
 from .likeness import cc, mse, psnr, scd
@@ -45,6 +46,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         "SSIM": Metric(ssim, smallest_side_px=SSIM_SMALLEST_SIDE_PX),
         "VIF": Metric(vif, smallest_side_px=VIF_SMALLEST_SIDE_PX),
         "Qabf": Metric(qabf),
+        "Nabf": Metric(nabf, higher_is_better=False, smallest_side_px=NABF_SMALLEST_SIDE_PX),
         "PSNR": Metric(psnr),
         "MSE": Metric(mse, higher_is_better=False),
     }
