@@ -55,7 +55,8 @@ def test_the_heir_is_the_first_of_a_family(make_config: MakeConfig, tmp_path: Pa
     torch.testing.assert_close(own.reshape(16, 4), bias.reshape(32, 4)[kept], rtol=0, atol=1e-6)
     assert load_manifest(small).provenance["teacher"] == config.teacher
     with pytest.raises(ContractError, match="start: expected a student with fine ends"):
-        distil(make_config(tmp_path / "c", steps=2, start=str(small)))
+        blocks = {key: value for key, value in FINE.items() if key != "ends"}
+        distil(make_config(tmp_path / "c", steps=2, start=str(small), student=blocks))
     with pytest.raises(ContractError, match="student: expected the shape of its start") as info:
         distil(make_config(tmp_path / "d", steps=2, student={**FINE, "deep_channels": 64}))
     assert "\n" not in str(info.value)
@@ -76,3 +77,13 @@ def test_a_student_starts_with_the_offsets_that_its_training_pairs_usually_have(
     assert float((shift - of_the_first).abs().max()) > 1e-3
     bias, own = (model.get_parameter("infrared.down.bias") for model in (donor, load_student(small)))
     torch.testing.assert_close(own, bias + shift, rtol=0, atol=1e-5)
+
+
+def test_a_student_of_its_own_shape_is_trained_on(make_config: MakeConfig, tmp_path: Path) -> None:
+    first = distil(make_config(tmp_path / "a", steps=6))
+    again = distil(make_config(tmp_path / "b", steps=1, start=str(first), learning_rate=1e-9))
+    assert load_student(first).shape.ends == "blocks"
+    for name, tensor in load_student(first).state_dict().items():
+        torch.testing.assert_close(
+            load_student(again).state_dict()[name], tensor, rtol=0, atol=1e-6, msg=name
+        )

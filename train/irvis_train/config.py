@@ -61,7 +61,8 @@ class DistillConfig:
         default="teacher",
         metadata={
             "doc": "whose deep layers the student starts with: teacher (of the published topology), a model "
-            "directory with fine ends, or nothing (random weights)"
+            "directory with fine ends, or nothing (random weights); a model directory of the student's own "
+            "shape: all of it, to train on"
         },
     )
     guide_steps: int = field(
