@@ -54,8 +54,8 @@ def test_the_heir_is_the_first_of_a_family(make_config: MakeConfig, tmp_path: Pa
     bias, own = (model.get_parameter("lift.bias") for model in (student, load_student(small)))
     torch.testing.assert_close(own.reshape(16, 4), bias.reshape(32, 4)[kept], rtol=0, atol=1e-6)
     assert load_manifest(small).provenance["teacher"] == config.teacher
+    blocks = {key: value for key, value in FINE.items() if key != "ends"}
     with pytest.raises(ContractError, match="start: expected a student with fine ends"):
-        blocks = {key: value for key, value in FINE.items() if key != "ends"}
         distil(make_config(tmp_path / "c", steps=2, start=str(small), student=blocks))
     with pytest.raises(ContractError, match="student: expected the shape of its start") as info:
         distil(make_config(tmp_path / "d", steps=2, student={**FINE, "deep_channels": 64}))
