@@ -101,14 +101,15 @@ print(version("irvis-runtime"), [e.value for e in entry_points(group="console_sc
     assert second == f"{irvis_runtime.__version__} ['irvis_runtime.__main__:main']"
 
 
-def test_its_model_passes_its_checks(installed: Path, numpy_alone: Path) -> None:
-    code = """
+@pytest.mark.parametrize("name", ["irvis-n", "irvis-s", "irvis-m"])
+def test_its_models_pass_their_checks(installed: Path, numpy_alone: Path, name: str) -> None:
+    code = f"""
 import json
-from irvis_runtime import default_model_dir
-from irvis_runtime.contract import checked_model_path, checked_weights_path, load_manifest
-manifest = load_manifest(default_model_dir())
-checked_weights_path(default_model_dir(), manifest)
-print(json.dumps({p: str(checked_model_path(default_model_dir(), manifest, p)) for p in manifest.files}))
+from irvis_runtime.contract import checked_model_path, load_manifest
+from irvis_runtime.shipped_models import shipped_model_dir
+folder = shipped_model_dir({name!r})
+manifest = load_manifest(folder)
+print(json.dumps({{p: str(checked_model_path(folder, manifest, p)) for p in manifest.files}}))
 """
     found = json.loads(on_board([installed, numpy_alone], code))
     assert {"fp32", "fp16", "int8"} <= set(found)
