@@ -14,7 +14,13 @@ import pytest
 PACKAGES = ("runtime", "export", "quantize", "train")
 ALLOWED = {
     "runtime": (),
-    "export": ("irvis_runtime", "irvis_train.student", "irvis_train.student_files", "irvis_train.teacher"),
+    "export": (
+        "irvis_runtime",
+        "irvis_train.student",
+        "irvis_train.ends",
+        "irvis_train.student_files",
+        "irvis_train.teacher",
+    ),
     "quantize": ("irvis_runtime",),
     "train": ("irvis_runtime",),
 }
