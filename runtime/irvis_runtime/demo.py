@@ -29,9 +29,9 @@ SIZE_HW = (256, 320)
 VIDEO_SIZE_HW = (480, 640)
 VIDEO_FPS = 25
 MARKER = "irvis-demo.json"
-TEACHER = "irvis-m"
-"""Closest to the published teacher of the shipped models; its student starts with its deep layers."""
 """Lies in every folder that a demo made, so that a second run never clears a folder of the user's."""
+TEACHER = "irvis-m"
+"""Of the shipped models the closest to the published teacher; its student starts with its deep layers."""
 
 
 @dataclass(frozen=True)
