@@ -35,30 +35,32 @@ def move_blocks(graph: Graph) -> None:
 def _depth_to_space(graph: Graph, node: NodeProto, block: int, channels: int) -> None:
     (source,), (result,) = node.input, node.output
     tensor = graph.add("Transpose", [source], f"{result}_last", perm=CHANNELS_LAST)
-    tensor = graph.add("Squeeze", [tensor, _shape(graph, [0])], f"{result}_rows")
-    tensor = _reshaped(graph, tensor, [0, 0, block, block * channels], f"{result}_blocks")
+    tensor = graph.add("Squeeze", [tensor, shape_constant(graph, [0])], f"{result}_rows")
+    tensor = reshaped(graph, tensor, [0, 0, block, block * channels], f"{result}_blocks")
     tensor = graph.add("Transpose", [tensor], f"{result}_lines", perm=[0, 2, 1, 3])
-    tensor = _reshaped(graph, tensor, [0, 0, -1, channels], f"{result}_wide")
-    tensor = _reshaped(graph, tensor, [1, -1, 0, channels], f"{result}_whole")
+    tensor = reshaped(graph, tensor, [0, 0, -1, channels], f"{result}_wide")
+    tensor = reshaped(graph, tensor, [1, -1, 0, channels], f"{result}_whole")
     graph.add("Transpose", [tensor], result, perm=CHANNELS_FIRST)
 
 
 def _space_to_depth(graph: Graph, node: NodeProto, shapes: list[list[int]]) -> None:
     (source,), (result,) = node.input, node.output
     tensor = graph.add("Transpose", [source], f"{result}_last", perm=CHANNELS_LAST)
-    tensor = _reshaped(graph, tensor, shapes[0], f"{result}_wide")
-    tensor = _reshaped(graph, tensor, shapes[1], f"{result}_lines")
+    tensor = reshaped(graph, tensor, shapes[0], f"{result}_wide")
+    tensor = reshaped(graph, tensor, shapes[1], f"{result}_lines")
     tensor = graph.add("Transpose", [tensor], f"{result}_blocks", perm=[0, 2, 1, 3])
-    tensor = _reshaped(graph, tensor, shapes[2], f"{result}_rows")
-    tensor = graph.add("Unsqueeze", [tensor, _shape(graph, [0])], f"{result}_whole")
+    tensor = reshaped(graph, tensor, shapes[2], f"{result}_rows")
+    tensor = graph.add("Unsqueeze", [tensor, shape_constant(graph, [0])], f"{result}_whole")
     graph.add("Transpose", [tensor], result, perm=CHANNELS_FIRST)
 
 
-def _reshaped(graph: Graph, tensor: str, shape: list[int], name: str) -> str:
-    return graph.add("Reshape", [tensor, _shape(graph, shape)], name)
+def reshaped(graph: Graph, tensor: str, shape: list[int], name: str) -> str:
+    """Adds a Reshape and returns its result; 0 keeps a side, -1 is what is left."""
+    return graph.add("Reshape", [tensor, shape_constant(graph, shape)], name)
 
 
-def _shape(graph: Graph, numbers: list[int]) -> str:
+def shape_constant(graph: Graph, numbers: list[int]) -> str:
+    """The name of stored int64 numbers, one for all who need the same."""
     name = "shape_" + "_".join(map(str, numbers))
     return name if name in graph.initializers else graph.constant(name, np.array(numbers, np.int64))
 

@@ -193,6 +193,11 @@ def integer_attribute(node: NodeProto, name: str) -> int:
     return next(int(attribute.i) for attribute in node.attribute if attribute.name == name)
 
 
+def integers_attribute(node: NodeProto, name: str) -> list[int]:
+    """A list of integers that the node must have."""
+    return next(list(attribute.ints) for attribute in node.attribute if attribute.name == name)
+
+
 def text_attribute(node: NodeProto, name: str) -> str:
     """An attribute, or nothing where the node has none."""
     return next((attribute.s.decode() for attribute in node.attribute if attribute.name == name), "")

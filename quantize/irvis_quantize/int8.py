@@ -14,8 +14,17 @@ from irvis_runtime.errors import ContractError
 
 from .blocks import move_blocks
 from .byte_input import ByteInput, Normalised, fold_bytes, normalise_at_once, normalised, read_bytes
+from .channels_last import keep_channels_last
 from .graph import Graph, cast_target, move_casts_inward, sort_nodes
-from .layers import Layer, after_relu, before_shuffle, quantized_layers, shared_ranges, split_before_offsets
+from .layers import (
+    Layer,
+    after_relu,
+    before_shuffle,
+    context_tensors,
+    quantized_layers,
+    shared_ranges,
+    split_before_offsets,
+)
 from .weights import store_weights
 
 LEVELS = 255
@@ -85,8 +94,10 @@ def quantize(model: ModelProto, ranges: Mapping[str, Range]) -> ModelProto:
     store_weights(graph, layers, inputs)
     graph.drop_unused()
     normalise_at_once(graph)
-    move_blocks(graph)
     _round_once(graph)
+    move_blocks(graph)
+    graph.drop_unused()
+    keep_channels_last(graph, context_tensors(graph))
     graph.drop_unused()
     _drop_unused_initializers(graph.model)
     sort_nodes(graph.model)

@@ -159,7 +159,8 @@ def test_clip_stays_where_the_range_is_wider(tiny: ModelProto, tiny_ranges: dict
     assert folded in tiny_ranges
     for high, kept in ((5.0, False), (6.0, True), (4.0, False)):
         graph = Graph(quantize(tiny, tiny_ranges | {folded: Range(-4.0, high)}))
-        assert (folded in graph.producer) is kept, high
+        clips = [node for node in graph.nodes("Clip") if node.output[0].startswith(folded)]
+        assert bool(clips) is kept, high
 
 
 def test_data_movement_is_on_bytes(quantized: ModelProto, element_types: Types) -> None:
@@ -168,7 +169,7 @@ def test_data_movement_is_on_bytes(quantized: ModelProto, element_types: Types) 
     moved = [n for n in quantized.graph.node if n.op_type in kinds and types[n.input[0]] != TensorProto.INT64]
     still = context_tensors(Graph(quantized))
     pictures = [node for node in moved if node.input[0] not in still]
-    assert {node.op_type for node in pictures} == {"Pad", "DepthToSpace", "Concat", "Transpose"}
+    assert {node.op_type for node in pictures} == {"Pad", "Concat", "Transpose"}
     for node in pictures:
         assert types[node.input[0]] == TensorProto.UINT8, node.name
 

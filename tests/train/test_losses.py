@@ -44,6 +44,20 @@ def test_the_loss_is_the_weighted_sum_of_its_parts(
     assert not any(part.requires_grad for part in parts.values())
 
 
+def test_the_psnr_part_is_the_mean_of_each_pictures_own() -> None:
+    target = torch.rand(2, 1, 16, 16)
+    fused = target + torch.tensor([0.1, 0.01])[:, None, None, None]
+    without, _ = distillation_loss(fused, target, 1.0, 0.15)
+    loss, parts = distillation_loss(fused, target, 1.0, 0.15, psnr_weight=0.5)
+    # 20 dB and 40 dB; the floor of 1e-6 takes 0.04 dB of the second.
+    assert float(parts["psnr"]) == pytest.approx(-30.0, abs=0.05)
+    torch.testing.assert_close(loss, without + 0.5 * parts["psnr"])
+    assert not parts["psnr"].requires_grad
+    perfect, parts = distillation_loss(target, target, 1.0, 0.15, psnr_weight=0.5)
+    assert float(parts["psnr"]) == pytest.approx(-60.0, abs=0.01)
+    assert torch.isfinite(perfect)
+
+
 def test_the_coarse_part_sees_the_brightness_of_regions_alone() -> None:
     target = torch.rand(1, 1, 32, 48)
     region = target.clone()

@@ -76,6 +76,9 @@ class DistillConfig:
     coarse_weight: float = field(
         default=0.0, metadata={"doc": "weight of the L1 of means over 16x16 px, for brightness of regions"}
     )
+    psnr_weight: float = field(
+        default=0.0, metadata={"doc": "weight of each picture's negative PSNR in dB; 0.005 is about an L1"}
+    )
     flicker_weight: float = field(
         default=0.5, metadata={"doc": "weight of the difference between a picture and its repeat"}
     )
@@ -124,7 +127,14 @@ class DistillConfig:
                 "threads",
                 "seed",
             ),
-            *("gradient_weight", "ssim_weight", "coarse_weight", "flicker_weight", "language_weight"),
+            *(
+                "gradient_weight",
+                "ssim_weight",
+                "coarse_weight",
+                "psnr_weight",
+                "flicker_weight",
+                "language_weight",
+            ),
         )
         for name in at_least_0:
             if getattr(self, name) < 0:

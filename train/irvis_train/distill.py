@@ -152,7 +152,7 @@ class Distillation:
             else:
                 front, fused = None, self.student(infrared * 255.0, visible * 255.0, context)
         fused = fused.float() / 255.0
-        weights = (config.gradient_weight, config.ssim_weight, config.coarse_weight)
+        weights = (config.gradient_weight, config.ssim_weight, config.coarse_weight, config.psnr_weight)
         loss, parts = distillation_loss(fused, target, *weights)
         if front is not None:
             return loss + FRONT_WEIGHT * front, {**parts, "front": front.detach()}

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
@@ -194,18 +193,18 @@ def _take_modulation(student: Student, donor: Student, kept: Kept) -> None:
 
     Offsets that the student has not are put into the biases as they usually are (see `_take_usual_offsets`).
     """
-    student.modulation.down.load_state_dict(donor.modulation.down.state_dict())
-    student.modulation.mix.load_state_dict(donor.modulation.mix.state_dict())
-    places, donor_places = _places(student), _places(donor)
+    own, other = student.modulation, donor.modulation
+    own.features.load_state_dict(other.features.state_dict())
+    own.mix.load_state_dict(other.mix.state_dict())
+    own.centre.copy_(other.centre)
+    own.inverse.copy_(other.inverse)
     for name in student.modulated_layers():
         sources = donor_layers(student, name)
         if not kept.channels.keys() >= set(sources):
             continue
-        rows = torch.cat([donor_places[source] + kept.channels[source] for source in sources])
-        for own, other in zip(
-            student.modulation.leave.parameters(), donor.modulation.leave.parameters(), strict=True
-        ):
-            own[places[name] : places[name] + len(rows)] = other[rows]
+        for taken, given in zip(own.leave.parameters(), other.leave.parameters(), strict=True):
+            rows = [given[other.scale_rows(source)][kept.channels[source]] for source in sources]
+            taken[own.scale_rows(name)] = torch.cat(rows)
 
 
 def _take_usual_offsets(student: Student, donor: Student, kept: Kept, contexts_n2hw: Tensor) -> None:
@@ -246,12 +245,6 @@ def donor_layers(student: Student, name: str) -> list[str]:
     if not name.startswith("joint."):
         return [name]
     return [name.replace("joint", f"{picture}.{student.shape.residual_blocks}") for picture in PICTURES]
-
-
-def _places(student: Student) -> dict[str, int]:
-    """First row of each modulated layer among all rows."""
-    layers = student.modulated_layers()
-    return dict(zip(layers, accumulate([0, *layers.values()]), strict=False))
 
 
 def largest(weight: Tensor, axis: int, count: int) -> Tensor:

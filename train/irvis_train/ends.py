@@ -19,6 +19,10 @@ BLEND_SCALE = 64.0
 """Grey levels per unit of the last convolution: its weights train at the others' scale."""
 LIFT_PADDING = (2, 0, 2, 0)
 """Left, right, top, bottom: output 2j+p of a 5x5 stride-2 transposed convolution needs inputs j-2..j."""
+FINE_LIFT_PADDING = (2, 1, 2, 1)
+"""One position more, eight pixels: the teacher's 7x7 sees what its decoder draws beyond right and bottom."""
+FINE_BORDER_PX = 4
+"""The teacher reflects its pictures at their border."""
 
 Fold = Callable[[Tensor, int], Tensor]
 
@@ -33,11 +37,11 @@ class BlockFront(nn.Module):
 
     def modulated_layers(self) -> dict[str, int]:
         """Channels of the modulated layers by name, in their order."""
-        return {"front": self.second.out_channels}
+        return {"first": self.first.out_channels, "front": self.second.out_channels}
 
     def forward(self, normal_n1hw: Tensor, modulations: Modulations, fold: Fold) -> Tensor:
         """Returns the features; takes its share of the modulations."""
-        features = F.relu(self.first(fold(normal_n1hw, BLOCK_PX)))
+        features = F.relu(modulated(self.first(fold(normal_n1hw, BLOCK_PX)), modulations))
         return F.relu(modulated(self.second(features), modulations))
 
 
@@ -47,17 +51,19 @@ class FineFront(nn.Module):
     def __init__(self, shape: StudentShape) -> None:
         super().__init__()
         half, quarter = shape.deep_channels // 4, shape.deep_channels // 2
-        self.first = nn.Conv2d(FINE_BLOCK_PX**2, shape.front_channels, 5, padding=2)
+        self.first = nn.Conv2d(FINE_BLOCK_PX**2, shape.front_channels, 5)
         self.second = nn.Conv2d(shape.front_channels, half, 3, padding=1)
         self.third = nn.Conv2d(half, quarter, 4, 2, 1)
 
     def modulated_layers(self) -> dict[str, int]:
         """Channels of the modulated layers by name, in their order."""
-        return {"fine": self.second.out_channels, "front": self.third.out_channels}
+        layers = {"first": self.first, "fine": self.second, "front": self.third}
+        return {name: layer.out_channels for name, layer in layers.items()}
 
     def forward(self, normal_n1hw: Tensor, modulations: Modulations, fold: Fold) -> Tensor:
         """Returns the features; takes its share of the modulations."""
-        features = F.relu(self.first(fold(normal_n1hw, FINE_BLOCK_PX)))
+        reflected = F.pad(normal_n1hw, (FINE_BORDER_PX,) * 4, mode="reflect")
+        features = F.relu(modulated(self.first(fold(reflected, FINE_BLOCK_PX)), modulations))
         features = F.relu(modulated(self.second(features), modulations))
         return F.relu(modulated(self.third(features), modulations))
 
@@ -65,13 +71,16 @@ class FineFront(nn.Module):
 class BlockBack(nn.Module):
     """Layers on 4x4 blocks, and per pixel a * infrared + b * visible + c."""
 
+    padding = LIFT_PADDING
+
     def __init__(self, shape: StudentShape) -> None:
         super().__init__()
         widths = [shape.lift_channels] + [shape.back_channels] * shape.back_layers
         self.layers = nn.ModuleList(
             nn.Conv2d(before, after, 3, padding=1) for before, after in pairwise(widths)
         )
-        self.blend = nn.Conv2d(shape.back_channels, 3 * BLOCK_PX**2, 3, padding=1)
+        side = shape.blend_side
+        self.blend = nn.Conv2d(shape.back_channels, 3 * BLOCK_PX**2, side, padding=side // 2)
         nn.init.normal_(self.blend.weight, std=1e-3)
         # Starts as the average of the normalised pictures: contrast 32 grey levels each around 128.
         start = torch.tensor([0.5, 0.5, 2.0]).repeat_interleave(BLOCK_PX**2)
@@ -100,6 +109,8 @@ class BlockBack(nn.Module):
 class FineBack(nn.Module):
     """The teacher's last layers: two transposed convolutions and the 7x7, on blocks; no blend."""
 
+    padding = FINE_LIFT_PADDING
+
     def __init__(self, shape: StudentShape) -> None:
         super().__init__()
         half = shape.lift_channels // 2
@@ -109,7 +120,8 @@ class FineBack(nn.Module):
 
     def modulated_layers(self) -> dict[str, int]:
         """Channels of the modulated layers by name, in their order."""
-        return {"second": self.second.out_channels // 4, "last": BLOCK_PX**2}
+        layers = {"second": self.second.out_channels // 4, "third": self.third.out_channels}
+        return {**layers, "last": BLOCK_PX**2}
 
     def forward(
         self, features: Tensor, infrared: Tensor, visible: Tensor, modulations: Modulations, fold: Fold
@@ -117,9 +129,10 @@ class FineBack(nn.Module):
         """Returns the fused luma (N, 1, H, W) in grey levels from features at a quarter."""
         features = F.pixel_shuffle(self.second(F.pad(features, LIFT_PADDING)), 2)
         features = F.relu(modulated(features, modulations))
-        features = fold(F.relu(self.third(F.pad(features, LIFT_PADDING))), 2)
+        features = modulated(self.third(F.pad(features, LIFT_PADDING)), modulations)
+        features = fold(F.relu(features), 2)
         fused = torch.sigmoid(modulated(self.last(features), modulations)) * 255.0
-        return F.pixel_shuffle(fused, BLOCK_PX)
+        return F.pixel_shuffle(fused, BLOCK_PX)[..., : infrared.shape[-2], : infrared.shape[-1]]
 
 
 def space_to_depth(planes_nchw: Tensor, block: int) -> Tensor:

@@ -8,6 +8,8 @@ from torch.nn import functional as F
 
 COARSE_PX = 16
 """Two fifths of a student's squared error were seen to be coarser than this."""
+PSNR_FLOOR = 1e-6
+"""Mean squared error below which a picture is good enough to pull no more: 60 dB."""
 SSIM_WINDOW_PX = 7
 SSIM_C1 = 0.01**2
 SSIM_C2 = 0.03**2
@@ -19,10 +21,12 @@ def distillation_loss(
     gradient_weight: float,
     ssim_weight: float,
     coarse_weight: float = 0.0,
+    psnr_weight: float = 0.0,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """L1 + gradient_weight * gradients' L1 + ssim_weight * (1 - SSIM) + coarse_weight * coarse L1, and parts.
+    """L1 + gradient_weight * gradients' L1 + ssim_weight * (1 - SSIM) + coarse and PSNR terms, and parts.
 
-    The coarse L1 is that of means over COARSE_PX squares. Parts by name, detached.
+    The coarse term is the L1 of means over COARSE_PX squares, the PSNR term the mean over pictures of each
+    one's negative PSNR in dB (Chen et al. 2021, arXiv 2105.06086). Parts by name, detached.
     """
     parts = {
         "l1": F.l1_loss(fused_n1hw, target_n1hw),
@@ -33,6 +37,10 @@ def distillation_loss(
     if coarse_weight:
         parts["coarse"] = F.l1_loss(F.avg_pool2d(fused_n1hw, COARSE_PX), F.avg_pool2d(target_n1hw, COARSE_PX))
         loss = loss + coarse_weight * parts["coarse"]
+    if psnr_weight:
+        error_n = (fused_n1hw - target_n1hw).square().mean(dim=(1, 2, 3))
+        parts["psnr"] = 10.0 * torch.log10(error_n + PSNR_FLOOR).mean()
+        loss = loss + psnr_weight * parts["psnr"]
     return loss, {name: part.detach() for name, part in parts.items()}
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .ends import LIFT_PADDING, BlockBack, BlockFront, FineBack, FineFront, Fold, space_to_depth
+from .ends import BlockBack, BlockFront, FineBack, FineFront, Fold, space_to_depth
 from .modulation import INPUT_CLIP, Modulation, Modulations, context_statistics, modulated
 from .student_shape import WIDE_STEP, StudentShape
 
@@ -41,8 +41,9 @@ class Student(nn.Module):
             )
         self.back = FineBack(shape) if shape.ends == "fine" else BlockBack(shape)
         layers = self.modulated_layers()
-        offsets = [shape.ends == "fine" or name in OFFSET_LAYERS for name in layers]
-        self.modulation = Modulation(shape.scene_channels, list(layers.values()), offsets)
+        self.modulation = Modulation(
+            shape.scene_channels, layers, layers if shape.ends == "fine" else OFFSET_LAYERS
+        )
 
     def modulated_layers(self) -> dict[str, int]:
         """Channels of the modulated layers by name, in the order in which they take their modulation."""
@@ -83,7 +84,7 @@ class Student(nn.Module):
             deep = self.joint(deep, modulations)
         if self.wide is not None:
             deep = deep + self.wide(deep, modulations)
-        lifted = F.pixel_shuffle(self.lift(F.pad(deep, LIFT_PADDING)), 2)
+        lifted = F.pixel_shuffle(self.lift(F.pad(deep, self.back.padding)), 2)
         features = F.relu(modulated(lifted, modulations))
         fused: Tensor = self.back(features, infrared, visible, modulations, fold)
         return fused

@@ -41,6 +41,8 @@ class StudentShape:
     """Inner channels of a residual block that sees both pictures; a multiple of 32. 0: no block."""
     lift_rank: int = 0
     """Channels between the 3x3 and the 1x1 into which the lift is split; a multiple of 16. 0: one 3x3."""
+    blend_side: int = 3
+    """Side of the kernel of the last convolution, before the blend: 1 or 3. Fine ends: 3."""
 
     @property
     def multiple_px(self) -> int:
@@ -66,6 +68,8 @@ class StudentShape:
         least = 0 if self.joint_channels else 1
         if self.residual_blocks < least:
             raise ContractError(f"residual_blocks: expected {least} or more, got {self.residual_blocks}")
+        if self.blend_side not in ((3,) if self.ends == "fine" else (1, 3)):
+            raise ContractError(f"blend_side: expected 3, or 1 with block ends, got {self.blend_side}")
         if self.back_layers < 1:
             raise ContractError(f"back_layers: expected 1 or more, got {self.back_layers}")
         if any(dilation < 1 for dilation in self.wide_dilations):
