@@ -152,9 +152,8 @@ def _wanted(
         if isinstance(module, LayerNorm):
             offset = module.gamma * offset + module.beta * (1.0 - scale)
         # Alike for all channels, or for the four pixels that a block has of each.
-        wanted[name] = tuple(
-            part.repeat_interleave(layers[name] // part.shape[1], dim=1) for part in (scale.log(), offset)
-        )
+        times = layers[name] // scale.shape[1], layers[name] // offset.shape[1]
+        wanted[name] = (scale.log().repeat_interleave(times[0], 1), offset.repeat_interleave(times[1], 1))
     return wanted
 
 

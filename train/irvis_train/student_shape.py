@@ -35,8 +35,8 @@ class StudentShape:
     """Channels of the branch at a 32nd, which sees regions; a multiple of 16. 0: no branch."""
     wide_dilations: tuple[int, ...] = (1, 2, 4, 1)
     """Dilation of each 3x3 convolution of that branch."""
-    scene_channels: int = 96
-    """Width of what the thumbnails are condensed to."""
+    scene_channels: int = 32
+    """Width of the hidden layer between the thumbnails' features and what they modulate."""
     joint_channels: int = 0
     """Inner channels of a residual block that sees both pictures; a multiple of 32. 0: no block."""
     lift_rank: int = 0
