@@ -26,6 +26,8 @@ def keep_channels_last(graph: Graph, still: set[str]) -> None:
         _turn(graph, conv)
     while any(_push_down(graph, node, still) for node in list(graph.model.graph.node)):
         pass
+    for turn in [node for node in graph.nodes("Transpose") if _is_turn_back(node)]:
+        _turn_levels(graph, turn)
 
 
 def _turn(graph: Graph, conv: NodeProto) -> None:
@@ -65,6 +67,17 @@ def _push_down(graph: Graph, node: NodeProto, still: set[str]) -> bool:
     for last, name in zip(list(node.output), results, strict=True):
         graph.add("Transpose", [last], name, perm=CHANNELS_FIRST)
     return True
+
+
+def _turn_levels(graph: Graph, turn: NodeProto) -> None:
+    """Where nothing took the turn further, levels are turned rather than the floats that they become."""
+    real = graph.producer.get(turn.input[0])
+    if real is None or real.op_type != "DequantizeLinear" or graph.only_consumer(real.output[0]) is not turn:
+        return
+    levels, result = real.input[0], turn.output[0]
+    turn.input[0], turn.output[0] = levels, f"{result}_levels_first"
+    real.input[0], real.output[0] = turn.output[0], result
+    graph.index()
 
 
 def _is_turn_back(node: NodeProto) -> bool:

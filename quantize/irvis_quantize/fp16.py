@@ -6,27 +6,26 @@ import onnx
 from onnx import ModelProto, TensorProto, version_converter
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
-from irvis_runtime.contract import CONTEXT
 from irvis_runtime.errors import BackendError
 
 from .graph import Graph, cast_target, sort_nodes
+from .layers import context_tensors
 
 OPSET = 19
 IR_VERSION = 9
-STATISTICS = ("ReduceMean", "Sub", "Mul", "Add", "Div", "Sqrt", "Reciprocal", "Clip")
 
 
 def to_fp16(model: ModelProto) -> ModelProto:
     """Returns the graph with FP16 arithmetic between its uint8 ports.
 
-    Mean and deviation of the thumbnails stay FP32: squares of grey levels reach 65025, and their sums are
-    more than FP16 holds.
+    What the thumbnails alone decide stays FP32: squares of grey levels reach 65025, their sums are more than
+    FP16 holds, and it costs next to nothing.
     """
     converted = version_converter.convert_version(model, OPSET)
     half: ModelProto = convert_float_to_float16(
         converted,
         keep_io_types=True,
-        node_block_list=_statistics_nodes(Graph(converted)),
+        node_block_list=_context_nodes(Graph(converted)),
         disable_shape_infer=False,
     )
     _drop_round_trips(Graph(half))
@@ -39,17 +38,10 @@ def to_fp16(model: ModelProto) -> ModelProto:
     return half
 
 
-def _statistics_nodes(graph: Graph) -> list[str]:
-    """The nodes from the context up to its mean, deviation and normalised thumbnails."""
-    constants = set(graph.initializers) | {node.output[0] for node in graph.nodes("Constant")}
-    reached = {CONTEXT}
-    blocked: list[str] = []
-    for node in graph.model.graph.node:
-        data = {name for name in node.input if name not in constants}
-        if node.op_type in STATISTICS and data and data <= reached:
-            reached.update(node.output)
-            blocked.append(node.name)
-    return blocked
+def _context_nodes(graph: Graph) -> list[str]:
+    """The nodes that the context alone decides, up to what they give to the pictures' convolutions."""
+    still = context_tensors(graph)
+    return [node.name for node in graph.model.graph.node if still.issuperset(node.output)]
 
 
 def _drop_round_trips(graph: Graph) -> None:

@@ -79,7 +79,7 @@ def export_random(shape: StudentShape, folder: Path) -> Path:
                 torch.nn.init.kaiming_normal_(parameter)
         if shape.ends == "blocks":
             student.get_parameter("back.blend.weight").normal_(std=0.005)
-        student.modulation.leave.weight.normal_(std=0.02)
+        student.modulation.leave.weight.normal_(std=0.01)
     save_student(student, folder / "student.safetensors")
     weights = WeightFile("student.safetensors", sha256_of(folder / "student.safetensors"))
     save_manifest(folder, Manifest("tiny", {}, student.shape.multiple_px, {}, {}, weights))

@@ -23,6 +23,9 @@ SQUARE_FLOOR, SIZE_FLOOR = 1e-4, 1e-2
 FEATURE_CLIP = 4.0
 """Deviations: a scene unlike all others is treated as the most unlike one known."""
 LOG_SCALE_CLIP = 3.0
+LEAVE_STEP = 1.0 / 16.0
+"""Of what the last layer takes. All its weights that lead to one scale move alike: with larger inputs Adam's
+first steps change a scale by tenths and undo the fit."""
 
 Modulations = Iterator[tuple[Tensor, Tensor | None]]
 
@@ -98,7 +101,7 @@ class Modulation(nn.Module):
     ) -> list[tuple[Tensor, Tensor | None]]:
         """`mean` and `deviation` are those of the thumbnails, (N, 2, 1, 1) in grey levels."""
         features = self.standardised(context_n2hw, mean, deviation)
-        rows = self.leave(torch.cat([features, F.relu(self.mix(features))], dim=1))
+        rows = self.leave(torch.cat([features, F.relu(self.mix(features))], dim=1) * LEAVE_STEP)
         sizes = [sum(self.layers.values()), sum(self.offsets.values())]
         logarithms, offsets = torch.split(rows, sizes, dim=1)
         scales = torch.split(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from .modulation import Modulation, context_statistics
+from .modulation import LEAVE_STEP, Modulation, context_statistics
 
 RIDGE = 0.05
 """Of the number of scenes, for features in deviations: three times as much costs 0.3 dB on data/val."""
@@ -39,7 +39,7 @@ def fit_modulation(
                 if rows.stop:
                     weight, usual = _ridge(standard.double(), values.double())
                     leave_weight[rows].zero_()
-                    leave_weight[rows, :count, 0, 0] = weight.to(standard)
+                    leave_weight[rows, :count, 0, 0] = weight.to(standard) / LEAVE_STEP
                     leave_bias[rows] = usual.to(standard)
 
 
