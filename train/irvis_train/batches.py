@@ -84,6 +84,23 @@ class BatchMaker:
         planes_n3hw = torch.stack(crops)
         return Batch(planes_n3hw[:, :1], planes_n3hw[:, 1:2], torch.stack(contexts), planes_n3hw[:, 2:])
 
+    def whole(self, step: int, multiple_px: int) -> Batch:
+        """One whole picture, less what is left over of `multiple_px` at the bottom and at the right.
+
+        A crop misses what the teacher saw around it: to 70 px from its border its target cannot be reached.
+        """
+        random = np.random.default_rng((self.seed, step))
+        pair = self.pairs[int(random.integers(len(self.pairs)))]
+        rows, columns = (side // multiple_px * multiple_px for side in pair.visible_hw.shape)
+        axes = _random_axes(random)
+        infrared, visible, target = (
+            torch.from_numpy(plane[:rows, :columns].astype(np.float32) / np.float32(scale))[None, None].flip(
+                axes
+            )
+            for plane, scale in ((pair.infrared_hw, 255), (pair.visible_hw, 255), (pair.target_hw, 1))
+        )
+        return Batch(infrared, visible, pair.context_2hw[None].flip(axes), target)
+
     def fresh(self, step: int, count: int, side_px: int) -> Batch:
         """Rescaled crops with other brightness, contrast and noise, labelled now as pictures of their own."""
         random = np.random.default_rng((self.seed, step))

@@ -46,6 +46,13 @@ class DistillConfig:
         default=3,
         metadata={"doc": "every n-th batch is changed at random and labelled anew by the teacher; 0: never"},
     )
+    whole_every: int = field(
+        default=0,
+        metadata={
+            "doc": "every n-th of the other batches is one whole picture; 0: all are crops with a target that "
+            "knows what lay around them"
+        },
+    )
     degraded_every: int = field(
         default=0,
         metadata={"doc": "every n-th batch is degraded, its target the teacher's clean output; 0: never"},
@@ -120,6 +127,7 @@ class DistillConfig:
         at_least_0 = (
             *(
                 "fresh_every",
+                "whole_every",
                 "degraded_every",
                 "clips_every",
                 "warmup_steps",

@@ -179,6 +179,8 @@ class Distillation:
             return self.batches.degraded(step, count, side_px, config.max_severity)
         if is_turn(config.fresh_every):
             return self.batches.fresh(step, count, side_px)
+        if is_turn(config.whole_every):
+            return self.batches.whole(step, config.student.multiple_px)
         return self.batches.cached(step, count, side_px)
 
     def validate(self, step: int) -> Mapping[str, float]:
