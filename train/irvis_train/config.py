@@ -49,8 +49,8 @@ class DistillConfig:
     whole_every: int = field(
         default=0,
         metadata={
-            "doc": "every n-th of the other batches is one whole picture; 0: all are crops with a target that "
-            "knows what lay around them"
+            "doc": "every n-th of the other batches is one whole picture; 0: they are crops, whose targets "
+            "know what lay around"
         },
     )
     degraded_every: int = field(
