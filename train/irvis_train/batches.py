@@ -18,8 +18,10 @@ from irvis_runtime.errors import ContractError
 from .data import LabelledPair, make_contexts
 from .degrade import degrade_pair
 
-JITTER_PX = 5
-"""A repeat is shifted by up to as many pixels: more than a block, so that every phase of it is seen."""
+PHASE_PX = 8
+"""What a picture's own label may be shifted by. The teacher's strides make it draw otherwise on a picture that
+is mirrored (27 to 29 dB to its own) or moved by less than this (26 dB; by 8 px 52 dB, away from the border):
+a target that was mirrored or cut at any pixel is one that nothing can reach."""
 REPEAT_NOISE = 0.02
 """Standard deviation of the noise that differs between a picture and its repeat; grey level 5."""
 STILL = 6.0 / 255.0
@@ -73,14 +75,13 @@ class BatchMaker:
         for _ in range(count):
             pair = self.pairs[int(random.integers(len(self.pairs)))]
             infrared, visible, target = _random_crop(
-                (pair.infrared_hw, pair.visible_hw, pair.target_hw), side_px, random
+                (pair.infrared_hw, pair.visible_hw, pair.target_hw), side_px, random, PHASE_PX
             )
             crop = np.stack(
                 [infrared / np.float32(255.0), visible / np.float32(255.0), target.astype(np.float32)]
             )
-            axes = _random_axes(random)
-            crops.append(torch.from_numpy(crop).flip(axes))
-            contexts.append(pair.context_2hw.flip(axes))
+            crops.append(torch.from_numpy(crop))
+            contexts.append(pair.context_2hw)
         planes_n3hw = torch.stack(crops)
         return Batch(planes_n3hw[:, :1], planes_n3hw[:, 1:2], torch.stack(contexts), planes_n3hw[:, 2:])
 
@@ -92,14 +93,11 @@ class BatchMaker:
         random = np.random.default_rng((self.seed, step))
         pair = self.pairs[int(random.integers(len(self.pairs)))]
         rows, columns = (side // multiple_px * multiple_px for side in pair.visible_hw.shape)
-        axes = _random_axes(random)
         infrared, visible, target = (
-            torch.from_numpy(plane[:rows, :columns].astype(np.float32) / np.float32(scale))[None, None].flip(
-                axes
-            )
+            torch.from_numpy(plane[:rows, :columns].astype(np.float32) / np.float32(scale))[None, None]
             for plane, scale in ((pair.infrared_hw, 255), (pair.visible_hw, 255), (pair.target_hw, 1))
         )
-        return Batch(infrared, visible, pair.context_2hw[None].flip(axes), target)
+        return Batch(infrared, visible, pair.context_2hw[None], target)
 
     def fresh(self, step: int, count: int, side_px: int) -> Batch:
         """Rescaled crops with other brightness, contrast and noise, labelled now as pictures of their own."""
@@ -112,7 +110,7 @@ class BatchMaker:
     def degraded(self, step: int, count: int, side_px: int, max_severity: float) -> Batch:
         """Degraded crops, their target the teacher's clean output; each twice, shifted, with other noise."""
         random = np.random.default_rng((self.seed, step))
-        large_px = side_px + 8
+        large_px = side_px + PHASE_PX
         crops = [self._changed_crop(random, large_px) for _ in range(count // 2)]
         clean = torch.round(torch.stack(crops).clamp(0.0, 1.0) * 255.0) / 255.0
         target = self._label(clean[:, :1].contiguous(), clean[:, 1:].contiguous())
@@ -120,7 +118,7 @@ class BatchMaker:
             clean[:, :1].contiguous(), clean[:, 1:].contiguous(), random, max_severity
         )
         context = make_contexts(infrared, visible)
-        down, right = (int(shift) for shift in random.integers(JITTER_PX + 1, size=2))
+        down, right = (PHASE_PX * int(shift) for shift in random.integers(2, size=2))
 
         def twice(planes: Tensor, deviation: float) -> Tensor:
             windows = torch.cat(
@@ -154,10 +152,8 @@ class BatchMaker:
                 for p in (pair, after)
                 for picture, scale in ((p.infrared_hw, 255), (p.visible_hw, 255), (p.target_hw, 1))
             ]
-            crop = torch.from_numpy(np.stack(_random_crop(planes, side_px, random)))
-            axes = _random_axes(random)
-            context = (0.5 * (pair.context_2hw + after.context_2hw)).flip(axes)
-            frames.append((crop.flip(axes), context))
+            crop = torch.from_numpy(np.stack(_random_crop(planes, side_px, random, PHASE_PX)))
+            frames.append((crop, 0.5 * (pair.context_2hw + after.context_2hw)))
         now_and_after = torch.stack([crop for crop, _ in frames])
         planes_n3hw = torch.cat([now_and_after[:, :3], now_and_after[:, 3:]])
         moved = (now_and_after[:, :2] - now_and_after[:, 3:5]).abs().amax(dim=1, keepdim=True)
@@ -210,11 +206,15 @@ def clip_starts(pairs: Sequence[LabelledPair], clips: Sequence[str]) -> list[int
 
 
 def _random_crop(
-    planes_hw: Sequence[NDArray[Any]], side_px: int, random: np.random.Generator
+    planes_hw: Sequence[NDArray[Any]], side_px: int, random: np.random.Generator, step_px: int = 1
 ) -> tuple[NDArray[Any], ...]:
-    """The same random square window of all planes; what lies beyond a small picture is its reflection."""
+    """The same random square window of all planes, its corner at a multiple of `step_px`.
+
+    What lies beyond a small picture is its reflection.
+    """
     height, width = planes_hw[0].shape
-    top, left = random.integers(max(height - side_px, 0) + 1), random.integers(max(width - side_px, 0) + 1)
+    places = [max(side - side_px, 0) // step_px + 1 for side in (height, width)]
+    top, left = (step_px * int(random.integers(count)) for count in places)
     windows = [plane[top : top + side_px, left : left + side_px] for plane in planes_hw]
     missing = [(0, max(side_px - side, 0)) for side in (height, width)]
     return tuple(
