@@ -1,13 +1,7 @@
 from __future__ import annotations
 
-import json
-import os
 import resource
-import signal
-import subprocess
-import sys
-from collections.abc import Callable, Mapping
-from dataclasses import is_dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +13,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from irvis_runtime.errors import ContractError
-from irvis_train.config import DistillConfig
-from irvis_train.distill import distil
 from irvis_train.fit import CHECKPOINT, LOG, Schedule, fit
+
+from .runs import log_rows, metadata
 
 SCHEDULE = Schedule(steps=10, warmup_steps=2, learning_rate=0.05, checkpoint_every=3, validate_every=4)
 
@@ -70,10 +64,6 @@ def assert_equal_weights(a: nn.Module, b: nn.Module) -> None:
         assert torch.equal(tensor, b.state_dict()[name]), name
 
 
-def log_rows(run_dir: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (run_dir / LOG).read_text().splitlines()]
-
-
 @pytest.mark.parametrize("stop_at", [1, 3, 4, 5, 8, 9])
 def test_a_run_stopped_anywhere_goes_on_to_the_same_weights(stop_at: int, tmp_path: Path) -> None:
     whole = trained(tmp_path / "whole")
@@ -93,6 +83,25 @@ def test_a_run_stopped_twice_goes_on_to_the_same_weights(tmp_path: Path) -> None
     for stop_at in (4, 8, 7):
         trained(tmp_path / "stopped", stop_at)
     assert_equal_weights(trained(tmp_path / "stopped").module, trained(tmp_path / "whole").module)
+
+
+def test_a_parameter_without_gradient_stays_and_the_run_goes_on(tmp_path: Path) -> None:
+    """As what is usual of a scene's features, which a student holds and does not train."""
+
+    def half_still(stop_at: int | None = None) -> Toy:
+        task = Toy(stop_at)
+        task.module.get_parameter("0.weight").requires_grad_(False)
+        return task
+
+    whole = half_still()
+    fit(whole, SCHEDULE, tmp_path / "whole")
+    assert torch.equal(whole.module.get_parameter("0.weight"), Toy().module.get_parameter("0.weight"))
+    assert not torch.equal(whole.module.get_parameter("0.bias"), Toy().module.get_parameter("0.bias"))
+    with pytest.raises(Interrupted):
+        fit(half_still(5), SCHEDULE, tmp_path / "stopped")
+    resumed = half_still()
+    fit(resumed, SCHEDULE, tmp_path / "stopped")
+    assert_equal_weights(resumed.module, whole.module)
 
 
 def test_the_loop_is_adam_with_clipped_gradients(tmp_path: Path) -> None:
@@ -133,13 +142,6 @@ def test_seconds_of_all_sittings_add_up(tmp_path: Path) -> None:
     save_file(load_file(path), path, metadata(path) | {"seconds": "1000.5"})
     assert 1000.5 < fit(Toy(), SCHEDULE, tmp_path / "run")["seconds"] < 1100.0
     assert log_rows(tmp_path / "run")[-1]["seconds"] > 1000.5
-
-
-def metadata(path: Path) -> dict[str, str]:
-    from safetensors import safe_open
-
-    with safe_open(path, framework="pt") as file:
-        return dict(file.metadata())
 
 
 def refused(run_dir: Path, match: str, task: Toy | None = None) -> None:
@@ -253,56 +255,3 @@ def test_the_rate_rises_then_falls_and_never_leaves_its_range(
     assert warm == sorted(warm)
     assert cool == sorted(cool, reverse=True)
     assert not cool or cool[0] == pytest.approx(rate)
-
-
-KILLED_RUN = """
-import os, signal, sys
-from pathlib import Path
-from irvis_runtime.__main__ import main
-from irvis_train.distill import Distillation
-
-loss, replace = Distillation.loss, Path.replace
-
-def fatal_loss(self, step):
-    if step == 7:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return loss(self, step)
-
-def fatal_replace(self, target):
-    if Path(target).name == "checkpoint.safetensors" and Path(target).exists():
-        os.kill(os.getpid(), signal.SIGKILL)
-    return replace(self, target)
-
-if sys.argv[1] == "in a step":
-    Distillation.loss = fatal_loss
-else:
-    Path.replace = fatal_replace
-sys.exit(main(["train", "student", sys.argv[2]]))
-"""
-
-
-@pytest.mark.parametrize(
-    "moment",
-    ["in a step", pytest.param("before the new checkpoint has the old one's name", marks=pytest.mark.slow)],
-)
-def test_a_killed_training_goes_on_to_the_same_weights(
-    moment: str, make_config: Callable[..., DistillConfig], tmp_path: Path
-) -> None:
-    """SIGKILL, which nothing can handle, in a process of its own; then the same command again."""
-    whole = distil(make_config(tmp_path / "whole"))
-    config = make_config(tmp_path / "killed")
-    lines = [f"{key} = {json.dumps(value)}" for key, value in vars(config).items() if not is_dataclass(value)]
-    lines += ["[student]", *(f"{key} = {json.dumps(value)}" for key, value in vars(config.student).items())]
-    (tmp_path / "run.toml").write_text("\n".join(lines))
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED_RUN, moment, str(tmp_path / "run.toml")],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        timeout=120,
-        check=False,
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
-    assert metadata(tmp_path / "killed" / CHECKPOINT)["step"] == "4"
-    assert not (tmp_path / "killed" / "tiny").exists()
-    resumed = distil(config)
-    assert (resumed / "student.safetensors").read_bytes() == (whole / "student.safetensors").read_bytes()

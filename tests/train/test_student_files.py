@@ -30,6 +30,7 @@ MEMBERS: Mapping[str, object] = {
 }
 CHANGES: Mapping[str, Mapping[str, object]] = {
     "blocks": {},
+    "short blend": {"blend_side": 1},
     "fine": {"ends": "fine"},
     "joint": {"residual_blocks": 0, "joint_channels": 32, "lift_rank": 16},
 }
@@ -80,8 +81,8 @@ def test_channels_last_weights_are_stored_alike(student: Student, weights: Path,
 @pytest.mark.parametrize(
     ("metadata", "match"),
     [
-        (header(MEMBERS, "irvis-student-1"), "expected format 'irvis-student-2', got 'irvis-student-1'"),
-        ({}, "expected format 'irvis-student-2', got None"),
+        (header(MEMBERS, "irvis-student-1"), "expected format 'irvis-student-3', got 'irvis-student-1'"),
+        ({}, "expected format 'irvis-student-3', got None"),
         ({"format": FORMAT}, "shape in the header is not JSON"),
         ({"format": FORMAT, "shape": "{"}, "shape in the header is not JSON"),
         (header([16]), "expected an object"),

@@ -19,9 +19,9 @@ from .data import LabelledPair, make_contexts
 from .degrade import degrade_pair
 
 PHASE_PX = 8
-"""What a picture's own label may be shifted by. The teacher's strides make it draw otherwise on a picture that
-is mirrored (27 to 29 dB to its own) or moved by less than this (26 dB; by 8 px 52 dB, away from the border):
-a target that was mirrored or cut at any pixel is one that nothing can reach."""
+"""Where a crop may begin that keeps its picture's target. The teacher has strides: what is mirrored it fuses
+otherwise (27 to 29 dB to the mirrored result), as what is moved by less than this (26 dB; by 8 px, and away
+from the border, 52 dB). A target that was mirrored, or cut at any pixel, is one that nothing can reach."""
 REPEAT_NOISE = 0.02
 """Standard deviation of the noise that differs between a picture and its repeat; grey level 5."""
 STILL = 6.0 / 255.0
@@ -92,6 +92,8 @@ class BatchMaker:
         """
         random = np.random.default_rng((self.seed, step))
         pair = self.pairs[int(random.integers(len(self.pairs)))]
+        if min(pair.visible_hw.shape) < multiple_px:
+            return self.cached(step, 1, multiple_px)
         rows, columns = (side // multiple_px * multiple_px for side in pair.visible_hw.shape)
         infrared, visible, target = (
             torch.from_numpy(plane[:rows, :columns].astype(np.float32) / np.float32(scale))[None, None]

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from irvis_runtime.errors import ContractError
 
-from .ends import LIFT_PADDING, space_to_depth
+from .ends import space_to_depth
 from .modulation import INPUT_CLIP, Modulations, context_statistics, modulated
 from .student import PictureEncoder, Residual, Student
 
@@ -92,7 +92,7 @@ class Guide(nn.Module):
         for _ in range(1 + 2 * (student.joint is not None) + (student.wide is not None)):
             next(given)
         with torch.no_grad():
-            lifted = F.pixel_shuffle(self.donor.lift(F.pad(torch.cat(deep, dim=1), LIFT_PADDING)), 2)
+            lifted = F.pixel_shuffle(self.donor.lift(F.pad(torch.cat(deep, dim=1), student.back.padding)), 2)
             lifted = F.relu(modulated(lifted, wanted))[:, self.kept.channels["lift"]]
         return error, student.back(lifted, *normal, given, space_to_depth)
 

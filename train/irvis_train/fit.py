@@ -172,6 +172,8 @@ def _load(task: Task, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
         # Half precision skipped all steps so far.
         return
     for name, parameter in task.module.named_parameters():
+        if not parameter.requires_grad:
+            continue
         state = optimizer.state[parameter]
         state["step"] = tensors[f"adam.step.{name}"]
         for key in ("exp_avg", "exp_avg_sq"):

@@ -20,7 +20,7 @@ from .student import Student
 from .student_shape import StudentShape
 from .tensor_files import read_tensors, write_tensors
 
-FORMAT = "irvis-student-2"
+FORMAT = "irvis-student-3"
 
 
 def save_student(student: Student, path: Path) -> None:
