@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from irvis_runtime.errors import ContractError
 
-from .ends import space_to_depth
+from .ends import space_to_depth, with_border
 from .modulation import INPUT_CLIP, Modulations, context_statistics, modulated
 from .student import PictureEncoder, Residual, Student
 
@@ -82,9 +82,11 @@ class Guide(nn.Module):
             encoder, source = _encoder(student, picture), _encoder(self.donor, picture)
             clipped = plane.clamp(-INPUT_CLIP, INPUT_CLIP)
             with torch.no_grad():
-                features = source.front(clipped, wanted, space_to_depth)
+                bordered = with_border(clipped, source.front.border_px)
+                features = source.front(bordered, wanted, space_to_depth)
                 deep.append(_deepen(source, features, wanted))
-            front = encoder.front(clipped, given, space_to_depth).float()
+            bordered = with_border(clipped, encoder.front.border_px)
+            front = encoder.front(bordered, given, space_to_depth).float()
             target = features[:, self.kept.channels[f"{picture}.front"]].float()
             error = error + F.mse_loss(front, target) / target.var().clamp(min=1e-3)
             for _ in range(1 + 2 * len(encoder.blocks)):

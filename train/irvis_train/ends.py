@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .modulation import Modulations, modulated
-from .student_shape import StudentShape
+from .student_shape import DEEP_STEP_PX, StudentShape
 
 BLOCK_PX = 4
 """Side of the pixel block that one position of the ends holds."""
@@ -20,15 +20,15 @@ BLEND_SCALE = 64.0
 LIFT_PADDING = (2, 0, 2, 0)
 """Left, right, top, bottom: output 2j+p of a 5x5 stride-2 transposed convolution needs inputs j-2..j."""
 FINE_LIFT_PADDING = (2, 1, 2, 1)
-"""One position more, eight pixels: the teacher's 7x7 sees what its decoder draws beyond right and bottom."""
-FINE_BORDER_PX = 4
-"""The teacher reflects its pictures at their border."""
+"""One position more, DEEP_STEP_PX pixels: the teacher's 7x7 sees what is drawn beyond right and bottom."""
 
 Fold = Callable[[Tensor, int], Tensor]
 
 
 class BlockFront(nn.Module):
     """Two layers on 4x4 blocks: (N, 1, H, W) -> (N, deep_channels / 2, H/4, W/4)."""
+
+    border_px = 0
 
     def __init__(self, shape: StudentShape) -> None:
         super().__init__()
@@ -46,7 +46,12 @@ class BlockFront(nn.Module):
 
 
 class FineFront(nn.Module):
-    """The teacher's 7x7 and two 4x4 stride-2 layers, the first two on 2x2 blocks, where they are dense."""
+    """The teacher's 7x7 and two 4x4 stride-2 layers, the first two on 2x2 blocks, where they are dense.
+
+    Takes pictures with a border of `border_px` all around, reflected as the teacher reflects them.
+    """
+
+    border_px = 4
 
     def __init__(self, shape: StudentShape) -> None:
         super().__init__()
@@ -62,8 +67,7 @@ class FineFront(nn.Module):
 
     def forward(self, normal_n1hw: Tensor, modulations: Modulations, fold: Fold) -> Tensor:
         """Returns the features; takes its share of the modulations."""
-        reflected = F.pad(normal_n1hw, (FINE_BORDER_PX,) * 4, mode="reflect")
-        features = F.relu(modulated(self.first(fold(reflected, FINE_BLOCK_PX)), modulations))
+        features = F.relu(modulated(self.first(fold(normal_n1hw, FINE_BLOCK_PX)), modulations))
         features = F.relu(modulated(self.second(features), modulations))
         return F.relu(modulated(self.third(features), modulations))
 
@@ -132,7 +136,12 @@ class FineBack(nn.Module):
         features = modulated(self.third(F.pad(features, LIFT_PADDING)), modulations)
         features = fold(F.relu(features), 2)
         fused = torch.sigmoid(modulated(self.last(features), modulations)) * 255.0
-        return F.pixel_shuffle(fused, BLOCK_PX)[..., : infrared.shape[-2], : infrared.shape[-1]]
+        return F.pixel_shuffle(fused, BLOCK_PX)[..., :-DEEP_STEP_PX, :-DEEP_STEP_PX]
+
+
+def with_border(planes_nchw: Tensor, border_px: int) -> Tensor:
+    """Planes with their reflection as a border."""
+    return F.pad(planes_nchw, (border_px,) * 4, mode="reflect") if border_px else planes_nchw
 
 
 def space_to_depth(planes_nchw: Tensor, block: int) -> Tensor:

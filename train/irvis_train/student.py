@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .ends import BlockBack, BlockFront, FineBack, FineFront, Fold, space_to_depth
+from .ends import BlockBack, BlockFront, FineBack, FineFront, Fold, space_to_depth, with_border
 from .modulation import INPUT_CLIP, Modulation, Modulations, context_statistics, modulated
 from .student_shape import WIDE_STEP, StudentShape
 
@@ -73,8 +73,9 @@ class Student(nn.Module):
         inverse = 1.0 / deviation
         # Whole levels: bytes with this zero and `inverse` as their scale are then the normalised picture.
         level = torch.round(mean)
-        infrared = (infrared_n1hw - level[:, :1]) * inverse[:, :1]
-        visible = (visible_n1hw - level[:, 1:]) * inverse[:, 1:]
+        border_px = self.infrared.front.border_px
+        infrared = (with_border(infrared_n1hw, border_px) - level[:, :1]) * inverse[:, :1]
+        visible = (with_border(visible_n1hw, border_px) - level[:, 1:]) * inverse[:, 1:]
         encoded = [
             encoder(picture.clamp(-INPUT_CLIP, INPUT_CLIP), modulations, fold)
             for encoder, picture in ((self.infrared, infrared), (self.visible, visible))
@@ -96,7 +97,7 @@ class PictureEncoder(nn.Module):
     def __init__(self, shape: StudentShape) -> None:
         super().__init__()
         deep = shape.deep_channels
-        self.front = FineFront(shape) if shape.ends == "fine" else BlockFront(shape)
+        self.front: FineFront | BlockFront = FineFront(shape) if shape.ends == "fine" else BlockFront(shape)
         self.down = nn.Conv2d(deep // 2, deep, 4, 2, 1)
         self.blocks = nn.ModuleList(Residual(deep) for _ in range(shape.residual_blocks))
 
