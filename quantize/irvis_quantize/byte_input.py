@@ -1,36 +1,16 @@
 """The pictures' bytes are levels already: the statistics of the context are their scale and their zero.
 
-A normalised picture is (byte - zero) / deviation, zero being the level next to the mean: bytes with a scale
-and a zero. So DequantizeLinear normalises, and a first convolution may read the bytes themselves.
+A normalised picture is (byte - mean) / deviation: DequantizeLinear of bytes, with the level next to the mean
+as zero, and what that rounding left out. Without the latter a picture would jump by a level whenever its mean
+passes a half.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 from onnx import NodeProto, TensorProto
 
 from .graph import Graph, integer_attribute, is_byte_to_float
-
-
-@dataclass(frozen=True)
-class ByteInput:
-    """A picture's bytes as levels: tensors of the levels, their scale and level of zero."""
-
-    levels: str
-    scale: str
-    zero: str
-
-
-@dataclass(frozen=True, eq=False)
-class Normalised:
-    """How a picture's bytes become (bytes - zero) * inverse, and where that is clipped."""
-
-    levels: str
-    zero: str
-    inverse: str
-    ends: tuple[str, ...]
 
 
 def fold_bytes(graph: Graph) -> None:
@@ -58,58 +38,29 @@ def fold_bytes(graph: Graph) -> None:
     graph.drop_unused()
 
 
-def normalised(graph: Graph, tensor: str) -> Normalised | None:
-    """How `tensor` is made of bytes for a convolution alone; None where it is not, or where floats are too.
-
-    Kernels that take a computed zero are slower. Where the blend needs the floats too, levels of these cost
-    less.
-    """
-    chain = _normalising(graph, tensor)
-    if chain is None or [node.op_type for node in chain[1]] != ["Sub", "Mul", "Clip"]:
-        return None
-    subtract, multiply, clip = chain[1]
-    if graph.only_consumer(multiply.output[0]) is None:
-        return None
-    ends = (clip.input[1], clip.input[2])
-    return Normalised(chain[0].input[0], subtract.input[1], multiply.input[1], ends)
-
-
-def read_bytes(graph: Graph, picture: Normalised) -> ByteInput:
-    """Computes what a convolution needs that reads the bytes themselves, clipped."""
-    name = picture.levels
-    given = _statistics(graph, picture)
-    ends = []
-    for what, bound in zip(("low", "high"), picture.ends, strict=True):
-        distance = graph.add("Div", [bound, picture.inverse], f"{name}_{what}_distance")
-        end = graph.add("Add", [distance, picture.zero], f"{name}_{what}_end")
-        ends.append(_byte(graph, graph.add("Round", [end], f"{name}_{what}_rounded"), f"{name}_{what}"))
-    clipped = graph.add("Clip", [name, *ends], f"{name}_in_range")
-    return ByteInput(clipped, given.scale, given.zero)
-
-
 def normalise_at_once(graph: Graph) -> None:
-    """Cast, Sub and Mul of bytes become DequantizeLinear."""
+    """Cast, Sub and Mul of bytes become DequantizeLinear and an Add."""
     for multiply in list(graph.nodes("Mul")):
         chain = _normalising(graph, multiply.output[0])
         if chain is None or [node.op_type for node in chain[1]] != ["Sub", "Mul"]:
             continue
         cast, (subtract, _) = chain
-        picture = Normalised(cast.input[0], subtract.input[1], multiply.input[1], ())
-        given = _statistics(graph, picture)
+        name, mean, inverse = cast.input[0], subtract.input[1], multiply.input[1]
+        level = graph.add("Round", [mean], f"{name}_level")
+        left_out = graph.add("Sub", [level, mean], f"{name}_left_out")
+        rest = graph.add("Mul", [left_out, inverse], f"{name}_rest")
+        scale = graph.add("Squeeze", [inverse], f"{name}_scale")
         graph.remove(multiply)
-        graph.add("DequantizeLinear", [given.levels, given.scale, given.zero], multiply.output[0])
-
-
-def _statistics(graph: Graph, picture: Normalised) -> ByteInput:
-    name = picture.levels
-    scale = graph.add("Squeeze", [picture.inverse], f"{name}_scale")
-    return ByteInput(name, scale, _byte(graph, picture.zero, f"{name}_zero"))
+        real = graph.add(
+            "DequantizeLinear", [name, scale, _byte(graph, level, f"{name}_zero")], f"{name}_about_level"
+        )
+        graph.add("Add", [real, rest], multiply.output[0])
 
 
 def _byte(graph: Graph, level: str, name: str) -> str:
     """A whole number as a byte; what lies beyond becomes the nearest."""
     ends = [graph.constant(f"{name}_{end}", np.array(end, np.float32)) for end in (0, 255)]
-    inside = graph.add("Clip", [level, *ends], f"{name}_level")
+    inside = graph.add("Clip", [level, *ends], f"{name}_inside")
     cast = graph.add("Cast", [inside], f"{name}_cast", to=TensorProto.UINT8)
     return graph.add("Squeeze", [cast], name)
 

@@ -13,7 +13,7 @@ from onnx import ModelProto, NodeProto, TensorProto
 from irvis_runtime.errors import ContractError
 
 from .blocks import move_blocks
-from .byte_input import ByteInput, Normalised, fold_bytes, normalise_at_once, normalised, read_bytes
+from .byte_input import fold_bytes, normalise_at_once
 from .channels_last import keep_channels_last
 from .graph import Graph, cast_target, move_casts_inward, sort_nodes
 from .layers import (
@@ -55,14 +55,12 @@ class Range:
 def quantized_tensors(model: ModelProto) -> list[str]:
     """The tensors that need a range, in the graph's order: what INT8 convolutions and sums take and give.
 
-    Pictures need none, they are bytes. The inputs of a Concat have its range: then it moves bytes.
+    The inputs of a Concat have its range: then it moves bytes.
     """
     graph = _prepared(model)
     names: list[str] = []
     for layer in quantized_layers(graph):
-        if _picture(graph, layer) is None:
-            names.append(before_shuffle(graph, layer.conv.input[0]))
-        names.append(layer.result)
+        names += [before_shuffle(graph, layer.conv.input[0]), layer.result]
     held = set(names)
     for node in graph.model.graph.node:
         if node.op_type in ("Add", "Concat") and held.issuperset(
@@ -82,7 +80,10 @@ def quantize(model: ModelProto, ranges: Mapping[str, Range]) -> ModelProto:
     graph = _prepared(model)
     ranges = {name: _above_relu(graph, name, span) for name, span in ranges.items()}
     layers = quantized_layers(graph)
-    inputs = [_input(graph, layer, ranges) for layer in layers]
+    steps = [
+        float(ranges[before_shuffle(graph, layer.conv.input[0])].scale_and_zero_point()[0])
+        for layer in layers
+    ]
     for layer in layers:
         _drop_modulation(graph, layer)
     shared = shared_ranges(graph, ranges)
@@ -91,7 +92,7 @@ def quantize(model: ModelProto, ranges: Mapping[str, Range]) -> ModelProto:
             _insert_pair(graph, tensor, span)
     for tensor in dict.fromkeys(shared.values()):
         _join_levels(graph, tensor)
-    store_weights(graph, layers, inputs)
+    store_weights(graph, layers, steps)
     graph.drop_unused()
     normalise_at_once(graph)
     _round_once(graph)
@@ -113,24 +114,11 @@ def _prepared(model: ModelProto) -> Graph:
     return Graph(graph.model)
 
 
-def _input(graph: Graph, layer: Layer, ranges: Mapping[str, Range]) -> ByteInput | float:
-    """A picture's bytes, or the step of the levels that a convolution takes."""
-    picture = _picture(graph, layer)
-    if picture is not None:
-        return read_bytes(graph, picture)
-    return float(ranges[before_shuffle(graph, layer.conv.input[0])].scale_and_zero_point()[0])
-
-
 def _above_relu(graph: Graph, tensor: str, span: Range) -> Range:
     """Without what is below zero, where a Relu makes the tensor: its levels then end where the Relu does."""
     if graph.producer[tensor].op_type != "Relu":
         return span
     return Range(max(span.low, 0.0), max(span.high, 0.0))
-
-
-def _picture(graph: Graph, layer: Layer) -> Normalised | None:
-    """The picture that a convolution reads as bytes, if nothing else decides its scales."""
-    return None if layer.multiply is not None else normalised(graph, layer.conv.input[0])
 
 
 def _drop_modulation(graph: Graph, layer: Layer) -> None:

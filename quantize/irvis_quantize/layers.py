@@ -39,12 +39,13 @@ def context_tensors(graph: Graph) -> set[str]:
 def quantized_layers(graph: Graph) -> list[Layer]:
     """The convolutions that become INT8, in the graph's order: those that see pictures.
 
-    What sees the thumbnails alone stays FP32: INT8 would save nothing there and cost accuracy everywhere.
+    What sees the thumbnails alone stays FP32: INT8 would save nothing there and cost accuracy everywhere. So
+    does a convolution in front of a sigmoid, where 256 levels are up to four grey levels apart.
     """
     still = context_tensors(graph)
     convs = [conv for conv in graph.nodes("Conv") if conv.input[0] not in still]
     onward = _ancestors(graph, [conv.input[0] for conv in convs])
-    return [_layer(graph, conv, still, onward) for conv in convs]
+    return [_layer(graph, conv, still, onward) for conv in convs if not _feeds_sigmoid(graph, conv)]
 
 
 def split_before_offsets(graph: Graph) -> None:
@@ -98,6 +99,14 @@ def _layer(graph: Graph, conv: NodeProto, still: set[str], onward: set[str]) -> 
     if add is None or add.input[1] not in still or add.output[0] not in onward:
         return Layer(conv, shuffle, multiply, None, after_relu(graph, multiply.output[0]))
     return Layer(conv, shuffle, multiply, add, after_relu(graph, add.output[0]))
+
+
+def _feeds_sigmoid(graph: Graph, conv: NodeProto) -> bool:
+    """Whether nothing but modulation lies between a convolution and a sigmoid."""
+    node = graph.only_consumer(conv.output[0])
+    while node is not None and node.op_type in ("Mul", "Add"):
+        node = graph.only_consumer(node.output[0])
+    return node is not None and node.op_type == "Sigmoid"
 
 
 def _ancestors(graph: Graph, tensors: list[str]) -> set[str]:

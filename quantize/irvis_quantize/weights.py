@@ -7,32 +7,22 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .byte_input import ByteInput
 from .graph import Graph, integer_attribute, text_attribute
 from .layers import Layer
-from .levels import MAX_BIAS_LEVEL, Modulated, Scales, bias_levels, modulated_scales, scaled_weights
-
-SMALLEST_BYTE_STEP = 2.0**-7
-"""Of a picture's bytes, in deviations: no picture's deviation is larger than 128 grey levels."""
+from .levels import MAX_BIAS_LEVEL, Modulated, Scales, modulated_scales, scaled_weights
 
 
-def store_weights(graph: Graph, layers: Sequence[Layer], inputs: Sequence[ByteInput | float]) -> None:
-    """`inputs`: what each convolution takes, a picture's bytes or levels of the step given."""
+def store_weights(graph: Graph, layers: Sequence[Layer], steps: Sequence[float]) -> None:
+    """`steps`: of the levels that each convolution takes."""
     modulated: list[tuple[Layer, Modulated]] = []
-    for layer, given in zip(layers, inputs, strict=True):
+    for layer, input_step in zip(layers, steps, strict=True):
         conv, order, source = layer.conv, _channel_order(layer, graph), layer.conv.input
         weight = _floats(graph, source[1])[order]
         bias = _floats(graph, source[2])[order] if len(source) > 2 else np.zeros(len(weight), np.float32)
-        input_step = given if isinstance(given, float) else SMALLEST_BYTE_STEP
         step, levels = _levels(weight, bias, input_step)
         del source[1:]
         source.append(graph.constant(f"{conv.name}_weight_levels", levels))
-        if isinstance(given, ByteInput):
-            source[0] = graph.add(
-                "DequantizeLinear", [given.levels, given.scale, given.zero], f"{conv.name}_input"
-            )
-            _finish(graph, layer, _byte_scales(graph, conv.name, given, step, bias))
-        elif layer.multiply is not None and layer.add is not None:
+        if layer.multiply is not None and layer.add is not None:
             scale, offset = layer.multiply.input[1], layer.add.input[1]
             channels = _modulated_channels(layer, len(bias))
             modulated.append((layer, Modulated(conv.name, scale, offset, channels, step, bias, input_step)))
@@ -93,16 +83,6 @@ def _stored_scales(
         scale = scaled_weights(graph, name, layer.multiply.input[1], channels, scale)
     levels = np.rint(bias / (step * np.float32(input_step))).astype(np.int32)
     return Scales(scale, graph.constant(f"{name}_bias_levels", levels))
-
-
-def _byte_scales(
-    graph: Graph, name: str, given: ByteInput, step: NDArray[np.float32], bias: NDArray[np.float32]
-) -> Scales:
-    """The bias in steps that the picture's deviation decides."""
-    weight_step = graph.constant(f"{name}_weight_scale", step)
-    scale = graph.add("Mul", [weight_step, given.scale], f"{name}_bias_scale")
-    in_steps = graph.add("Div", [graph.constant(f"{name}_bias", bias), scale], f"{name}_bias_in_steps")
-    return Scales(weight_step, bias_levels(graph, in_steps, name))
 
 
 def _finish(graph: Graph, layer: Layer, scales: Scales) -> None:

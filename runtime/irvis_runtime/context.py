@@ -14,7 +14,7 @@ from .errors import ContractError
 THUMBNAIL_SIDE = CONTEXT_SHAPE[-1]
 BAND = 4
 """Thumbnail lines averaged at once."""
-DEFAULT_CONTEXT_S = 0.75
+DEFAULT_CONTEXT_S = 2.0
 STAGE_TIMES = 2.146193
 """Time constants of one stage until two in series let 63 % through: (1 + x) exp(-x) = exp(-1)."""
 

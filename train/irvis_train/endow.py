@@ -72,7 +72,7 @@ class Guide(nn.Module):
         """
         mean, deviation = context_statistics(context_n2hw)
         normal = [
-            (plane - torch.round(mean[:, index : index + 1])) / deviation[:, index : index + 1]
+            (plane - mean[:, index : index + 1]) / deviation[:, index : index + 1]
             for index, plane in enumerate((infrared_n1hw, visible_n1hw))
         ]
         given = iter(student.modulation(context_n2hw, mean, deviation))

@@ -71,11 +71,9 @@ class Student(nn.Module):
         mean, deviation = context_statistics(context_n2hw)
         modulations = iter(self.modulation(context_n2hw, mean, deviation))
         inverse = 1.0 / deviation
-        # Whole levels: bytes with this zero and `inverse` as their scale are then the normalised picture.
-        level = torch.round(mean)
         border_px = self.infrared.front.border_px
-        infrared = (with_border(infrared_n1hw, border_px) - level[:, :1]) * inverse[:, :1]
-        visible = (with_border(visible_n1hw, border_px) - level[:, 1:]) * inverse[:, 1:]
+        infrared = (with_border(infrared_n1hw, border_px) - mean[:, :1]) * inverse[:, :1]
+        visible = (with_border(visible_n1hw, border_px) - mean[:, 1:]) * inverse[:, 1:]
         encoded = [
             encoder(picture.clamp(-INPUT_CLIP, INPUT_CLIP), modulations, fold)
             for encoder, picture in ((self.infrared, infrared), (self.visible, visible))
