@@ -119,12 +119,13 @@ class Modulation(nn.Module):
 
     def offset_rows(self, name: str) -> slice:
         """Those that give its offsets; none where it has none."""
-        return _place(self.offsets, name, sum(self.layers.values()))
+        first = sum(self.layers.values())
+        return _place(self.offsets, name, first) if name in self.offsets else slice(first, first)
 
 
 def _place(layers: Mapping[str, int], name: str, first: int) -> slice:
     ends = dict(zip(layers, accumulate(layers.values(), initial=first), strict=False))
-    return slice(ends[name], ends[name] + layers[name]) if name in layers else slice(0, 0)
+    return slice(ends[name], ends[name] + layers[name])
 
 
 def modulated(features: Tensor, modulations: Modulations) -> Tensor:

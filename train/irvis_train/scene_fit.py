@@ -36,7 +36,7 @@ def fit_modulation(
                 (modulation.scale_rows(name), logarithms),
                 (modulation.offset_rows(name), offsets),
             ):
-                if rows.stop:
+                if rows.stop > rows.start:
                     weight, usual = _ridge(standard.double(), values.double())
                     leave_weight[rows].zero_()
                     leave_weight[rows, :count, 0, 0] = weight.to(standard) / LEAVE_STEP
