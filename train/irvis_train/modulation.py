@@ -23,6 +23,7 @@ SQUARE_FLOOR, SIZE_FLOOR = 1e-4, 1e-2
 FEATURE_CLIP = 4.0
 """Deviations: a scene unlike all others is treated as the most unlike one known."""
 LOG_SCALE_CLIP = 3.0
+"""A scale is between a twentieth and twenty, whatever the scene."""
 LEAVE_STEP = 1.0 / 64.0
 """Of what the last layer takes. All its weights that lead to one scale move alike: with larger inputs Adam's
 first steps change a scale by tenths and undo the fit."""
