@@ -89,7 +89,7 @@ def _channel_row(graph: Graph, tensor: str, like: str) -> str:
 
     ONNX Runtime adds a whole row at once three times as fast as (1, 1, 1, C) with 16 channels.
     """
-    if tensor in graph.initializers and len(graph.initializers[tensor].dims) < 2:
+    if _is_scalar(graph, tensor):
         return tensor
     name = f"{tensor}_row_like_{like}"
     if name in graph.producer:
@@ -104,6 +104,14 @@ def _channel_row(graph: Graph, tensor: str, like: str) -> str:
     one = shape_constant(graph, [1])
     shape = graph.add("Concat", [one, one, width, one], f"{name}_shape", axis=0)
     return graph.add("Expand", [vector, shape], name)
+
+
+def _is_scalar(graph: Graph, tensor: str) -> bool:
+    """Whether it has no axes: a constant without, or what a Squeeze of all axes gives."""
+    if tensor in graph.initializers:
+        return len(graph.initializers[tensor].dims) < 2
+    maker = graph.producer.get(tensor)
+    return maker is not None and maker.op_type == "Squeeze" and len(maker.input) == 1
 
 
 def _to_pixels(graph: Graph, node: NodeProto) -> None:
