@@ -48,8 +48,9 @@ def normalise_at_once(graph: Graph) -> None:
         name, mean, inverse = cast.input[0], subtract.input[1], multiply.input[1]
         level = graph.add("Round", [mean], f"{name}_level")
         left_out = graph.add("Sub", [level, mean], f"{name}_left_out")
-        # Scalars: in front of a convolution ONNX Runtime adds (1, 1, 1, 1) channels last at a third of the speed.
-        rest = graph.add("Squeeze", [graph.add("Mul", [left_out, inverse], f"{name}_rest")], f"{name}_rest_0d")
+        # A scalar: ONNX Runtime adds one, channels last, three times as fast as (1, 1, 1, 1).
+        product = graph.add("Mul", [left_out, inverse], f"{name}_rest_4d")
+        rest = graph.add("Squeeze", [product], f"{name}_rest")
         scale = graph.add("Squeeze", [inverse], f"{name}_scale")
         graph.remove(multiply)
         real = graph.add(

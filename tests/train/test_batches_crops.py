@@ -50,8 +50,8 @@ def test_a_whole_picture_lacks_what_a_student_could_not_take(teacher: LdFusion) 
     known = [labelled(picture, 255 - picture, f"day/{index}") for index, picture in enumerate(pictures)]
     maker, seen = BatchMaker(known, teacher, 5), set()
     for step in range(12):
-        batch = maker.whole(step, 16)
-        assert same(maker.whole(step, 16), batch)
+        batch = maker.whole(step, 4, 16)
+        assert same(maker.whole(step, 4, 16), batch)
         height, width = batch.infrared.shape[2:]
         assert (height, width) in ((48, 32), (48, 64))
         pair = known[int(width == 64)]
@@ -62,6 +62,26 @@ def test_a_whole_picture_lacks_what_a_student_could_not_take(teacher: LdFusion) 
         assert torch.equal(batch.context[0], pair.context_2hw)
         seen.add(pair.name)
     assert len(seen) == 2
+
+
+def test_whole_pictures_of_a_batch_are_of_one_size(teacher: LdFusion) -> None:
+    """As many as there are, none twice; each batch's size is drawn by how many pairs have it."""
+    sizes_hw = [(48, 64), (50, 70), (52, 66), (33, 40)]
+    known = [
+        labelled(np.full(size_hw, 10 * index, np.uint8), np.full(size_hw, 200, np.uint8), f"day/{index}")
+        for index, size_hw in enumerate(sizes_hw)
+    ]
+    maker, counts = BatchMaker(known, teacher, 5), [0, 0]
+    for step in range(40):
+        batch = maker.whole(step, 2, 16)
+        levels = sorted({round(float(picture.mean()) * 255.0) for picture in batch.infrared})
+        assert len(batch.context) == len(batch.infrared) == len(levels)
+        assert batch.infrared.shape[2:] == ((32, 32) if levels == [30] else (48, 64))
+        assert len(levels) == (1 if levels == [30] else 2)
+        assert all(float(context[0].mean()) in levels for context in batch.context)
+        counts[len(levels) - 1] += 1
+    assert 3 <= counts[0] <= 18
+    assert len(maker.whole(0, 8, 16).infrared) in (1, 3)
 
 
 def test_fresh_crops_are_mirrored_before_they_are_labelled(teacher: LdFusion) -> None:

@@ -49,9 +49,9 @@ class RecordingBatches(BatchMaker):
         self.taken.append(("fresh", step, count, side_px))
         return super().fresh(step, count, side_px)
 
-    def whole(self, step: int, multiple_px: int) -> Batch:
-        self.taken.append(("whole", step, 1, multiple_px))
-        return super().whole(step, multiple_px)
+    def whole(self, step: int, count: int, multiple_px: int) -> Batch:
+        self.taken.append(("whole", step, count, multiple_px))
+        return super().whole(step, count, multiple_px)
 
     def degraded(self, step: int, count: int, side_px: int, max_severity: float) -> Batch:
         self.taken.append(("degraded", step, count, side_px))

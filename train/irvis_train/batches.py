@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from irvis_runtime.errors import ContractError
 
 from .data import LabelledPair, make_contexts
-from .degrade import degrade_pair
+from .degrade import degrade_pair, normal_like
+from .pair_tensors import PairTensors
 
 PHASE_PX = 8
 """Where a crop may begin that keeps its picture's target. The teacher has strides: what is mirrored it fuses
@@ -59,66 +58,58 @@ class Repeat:
 
 
 class BatchMaker:
-    """Cuts batches out of labelled pairs; a batch is a function of the seed and the step."""
+    """Cuts batches out of labelled pairs; on one kind of device seed and step alone decide a batch."""
 
     def __init__(
-        self, pairs: Sequence[LabelledPair], teacher: nn.Module, seed: int, clips: Sequence[str] = ()
+        self,
+        pairs: Sequence[LabelledPair],
+        teacher: nn.Module,
+        seed: int,
+        clips: Sequence[str] = (),
+        device: torch.device | None = None,
     ) -> None:
         """`clips`: parts of the names of pairs that are consecutive frames. ContractError where none fits."""
         self.pairs, self.teacher, self.seed = pairs, teacher, seed
+        self.device = device or torch.device("cpu")
         self.clip_starts = clip_starts(pairs, clips)
+        self._tensors = PairTensors(pairs, self.device)
 
     def cached(self, step: int, count: int, side_px: int) -> Batch:
         """Crops of whole pictures: context and target are the whole picture's."""
         random = np.random.default_rng((self.seed, step))
-        crops, contexts = [], []
-        for _ in range(count):
-            pair = self.pairs[int(random.integers(len(self.pairs)))]
-            infrared, visible, target = _random_crop(
-                (pair.infrared_hw, pair.visible_hw, pair.target_hw), side_px, random, PHASE_PX
-            )
-            crop = np.stack(
-                [infrared / np.float32(255.0), visible / np.float32(255.0), target.astype(np.float32)]
-            )
-            crops.append(torch.from_numpy(crop))
-            contexts.append(pair.context_2hw)
-        planes_n3hw = torch.stack(crops)
-        return Batch(planes_n3hw[:, :1], planes_n3hw[:, 1:2], torch.stack(contexts), planes_n3hw[:, 2:])
+        chosen = [int(index) for index in random.integers(len(self.pairs), size=count)]
+        windows = [self._tensors.random_window(index, side_px, random, PHASE_PX) for index in chosen]
+        return _labelled(torch.stack(windows), self._tensors.contexts[chosen])
 
-    def whole(self, step: int, multiple_px: int) -> Batch:
-        """One whole picture, less what is left over of `multiple_px` at the bottom and at the right.
+    def whole(self, step: int, count: int, multiple_px: int) -> Batch:
+        """Whole pictures of one size, less what is left over of `multiple_px` at the bottom and at the right.
 
-        A crop misses what the teacher saw around it: to 70 px from its border its target cannot be reached.
+        As many as there are of that size, `count` at most. A crop misses what the teacher saw around it: to
+        70 px from its border its target cannot be reached.
         """
         random = np.random.default_rng((self.seed, step))
-        pair = self.pairs[int(random.integers(len(self.pairs)))]
-        if min(pair.visible_hw.shape) < multiple_px:
-            return self.cached(step, 1, multiple_px)
-        rows, columns = (side // multiple_px * multiple_px for side in pair.visible_hw.shape)
-        infrared, visible, target = (
-            torch.from_numpy(plane[:rows, :columns].astype(np.float32) / np.float32(scale))[None, None]
-            for plane, scale in ((pair.infrared_hw, 255), (pair.visible_hw, 255), (pair.target_hw, 1))
-        )
-        return Batch(infrared, visible, pair.context_2hw[None], target)
+        alike = self._of_one_size(int(random.integers(len(self.pairs))), multiple_px)
+        if not alike:
+            return self.cached(step, count, multiple_px)
+        chosen = [int(index) for index in random.permutation(alike)[:count]]
+        size_hw = _whole_size(self._tensors.size_hw(chosen[0]), multiple_px)
+        windows = [self._tensors.window(index, 0, 0, size_hw) for index in chosen]
+        return _labelled(torch.stack(windows), self._tensors.contexts[chosen])
 
     def fresh(self, step: int, count: int, side_px: int) -> Batch:
         """Rescaled crops with other brightness, contrast and noise, labelled now as pictures of their own."""
         random = np.random.default_rng((self.seed, step))
-        crops = [self._changed_crop(random, side_px) for _ in range(count)]
-        planes_n2hw = torch.round(torch.stack(crops).clamp(0.0, 1.0) * 255.0) / 255.0
-        infrared, visible = planes_n2hw[:, :1].contiguous(), planes_n2hw[:, 1:].contiguous()
+        clean = self._changed_crops(random, count, side_px)
+        infrared, visible = clean[:, :1].contiguous(), clean[:, 1:].contiguous()
         return Batch(infrared, visible, make_contexts(infrared, visible), self._label(infrared, visible))
 
     def degraded(self, step: int, count: int, side_px: int, max_severity: float) -> Batch:
         """Degraded crops, their target the teacher's clean output; each twice, shifted, with other noise."""
         random = np.random.default_rng((self.seed, step))
-        large_px = side_px + PHASE_PX
-        crops = [self._changed_crop(random, large_px) for _ in range(count // 2)]
-        clean = torch.round(torch.stack(crops).clamp(0.0, 1.0) * 255.0) / 255.0
-        target = self._label(clean[:, :1].contiguous(), clean[:, 1:].contiguous())
-        infrared, visible, _ = degrade_pair(
-            clean[:, :1].contiguous(), clean[:, 1:].contiguous(), random, max_severity
-        )
+        clean = self._changed_crops(random, count // 2, side_px + PHASE_PX)
+        clean_infrared, clean_visible = clean[:, :1].contiguous(), clean[:, 1:].contiguous()
+        target = self._label(clean_infrared, clean_visible)
+        infrared, visible, _ = degrade_pair(clean_infrared, clean_visible, random, max_severity)
         context = make_contexts(infrared, visible)
         down, right = (PHASE_PX * int(shift) for shift in random.integers(2, size=2))
 
@@ -131,8 +122,7 @@ class BatchMaker:
             )
             if not deviation:
                 return windows
-            noise = torch.from_numpy(random.standard_normal(tuple(windows.shape), dtype=np.float32))
-            return torch.round((windows + deviation * noise).clamp(0.0, 1.0) * 255.0) / 255.0
+            return _as_levels(windows + deviation * normal_like(windows, random))
 
         return Batch(
             twice(infrared, REPEAT_NOISE),
@@ -145,50 +135,67 @@ class BatchMaker:
     def neighbours(self, step: int, count: int, side_px: int) -> Batch:
         """Crops of two consecutive frames of clips, with one smoothed context, as the runtime gives."""
         random = np.random.default_rng((self.seed, step))
-        frames: list[tuple[Tensor, ...]] = []
+        windows, contexts = [], []
         for _ in range(count // 2):
             first = self.clip_starts[int(random.integers(len(self.clip_starts)))]
-            pair, after = self.pairs[first], self.pairs[first + 1]
-            planes = [
-                picture.astype(np.float32) / np.float32(scale)
-                for p in (pair, after)
-                for picture, scale in ((p.infrared_hw, 255), (p.visible_hw, 255), (p.target_hw, 1))
-            ]
-            crop = torch.from_numpy(np.stack(_random_crop(planes, side_px, random, PHASE_PX)))
-            frames.append((crop, 0.5 * (pair.context_2hw + after.context_2hw)))
-        now_and_after = torch.stack([crop for crop, _ in frames])
-        planes_n3hw = torch.cat([now_and_after[:, :3], now_and_after[:, 3:]])
-        moved = (now_and_after[:, :2] - now_and_after[:, 3:5]).abs().amax(dim=1, keepdim=True)
-        contexts = torch.stack([context for _, context in frames])
-        return Batch(
-            planes_n3hw[:, :1],
-            planes_n3hw[:, 1:2],
-            torch.cat([contexts, contexts]),
-            planes_n3hw[:, 2:],
-            Repeat((0, 0), (moved < STILL).float()),
-        )
+            # Of both frames the same window: each takes its corner from a generator in the same state.
+            state = int(random.integers(2**62))
+            windows.append(
+                [
+                    self._tensors.random_window(index, side_px, np.random.default_rng(state), PHASE_PX)
+                    for index in (first, first + 1)
+                ]
+            )
+            contexts.append(0.5 * (self._tensors.contexts[first] + self._tensors.contexts[first + 1]))
+        now, after = (torch.stack(frames) for frames in zip(*windows, strict=True))
+        moved = (now[:, :2] - after[:, :2]).abs().amax(dim=1, keepdim=True)
+        batch = _labelled(torch.cat([now, after]), torch.stack(contexts + contexts))
+        return replace(batch, repeat=Repeat((0, 0), (moved < STILL).float()))
+
+    def _of_one_size(self, index: int, multiple_px: int) -> list[int]:
+        """All pairs whose whole size is that of pair `index`; none where it is smaller than one multiple."""
+        size_hw = _whole_size(self._tensors.size_hw(index), multiple_px)
+        if not all(size_hw):
+            return []
+        sizes = (_whole_size(self._tensors.size_hw(other), multiple_px) for other in range(len(self.pairs)))
+        return [other for other, found in enumerate(sizes) if found == size_hw]
 
     def _label(self, infrared_n1hw: Tensor, visible_n1hw: Tensor) -> Tensor:
-        device = next((parameter.device for parameter in self.teacher.parameters()), torch.device("cpu"))
         with torch.no_grad():
-            target: Tensor = self.teacher(infrared_n1hw.to(device), visible_n1hw.to(device))
-        return target.cpu()
+            target: Tensor = self.teacher(infrared_n1hw, visible_n1hw)
+        return target
+
+    def _changed_crops(self, random: np.random.Generator, count: int, side_px: int) -> Tensor:
+        """Infrared and visible (N, 2, S, S), whole grey levels in [0, 1]."""
+        return _as_levels(torch.stack([self._changed_crop(random, side_px) for _ in range(count)]))
 
     def _changed_crop(self, random: np.random.Generator, side_px: int) -> Tensor:
-        pair = self.pairs[int(random.integers(len(self.pairs)))]
-        height, width = pair.visible_hw.shape
-        window = int(np.clip(side_px * random.uniform(0.7, 2.2), 32, min(height, width)))
-        crop = np.stack(_random_crop((pair.infrared_hw, pair.visible_hw), window, random))
-        planes = torch.from_numpy(crop).float()[None] / 255.0
-        mode = "area" if window > side_px else "bilinear"
-        planes = F.interpolate(planes, size=(side_px, side_px), mode=mode)[0]
+        index = int(random.integers(len(self.pairs)))
+        largest_px = min(self._tensors.size_hw(index))
+        window_px = int(np.clip(side_px * random.uniform(0.7, 2.2), 32, largest_px))
+        crop = self._tensors.random_window(index, window_px, random)[None, :2]
+        mode = "area" if window_px > side_px else "bilinear"
+        planes = F.interpolate(crop, size=(side_px, side_px), mode=mode)[0]
         for plane in planes:
             gamma, gain, lift = random.uniform(0.6, 1.6), random.uniform(0.5, 1.2), random.uniform(-0.1, 0.15)
             plane.copy_(gain * plane.clamp(0.0, 1.0) ** gamma + lift)
             if random.random() < 0.3:
-                noise = random.standard_normal(plane.shape, dtype=np.float32) * random.uniform(0.0, 0.04)
-                plane += torch.from_numpy(noise)
+                plane += float(random.uniform(0.0, 0.04)) * normal_like(plane, random)
         return planes.flip(_random_axes(random))
+
+
+def _labelled(windows_n3hw: Tensor, contexts: Tensor) -> Batch:
+    return Batch(windows_n3hw[:, :1], windows_n3hw[:, 1:2], contexts, windows_n3hw[:, 2:])
+
+
+def _as_levels(planes: Tensor) -> Tensor:
+    """Whole grey levels, as a camera gives them, in [0, 1]."""
+    return torch.round(planes.clamp(0.0, 1.0) * 255.0) / 255.0
+
+
+def _whole_size(size_hw: tuple[int, int], multiple_px: int) -> tuple[int, int]:
+    height, width = (side // multiple_px * multiple_px for side in size_hw)
+    return height, width
 
 
 def clip_starts(pairs: Sequence[LabelledPair], clips: Sequence[str]) -> list[int]:
@@ -205,23 +212,6 @@ def clip_starts(pairs: Sequence[LabelledPair], clips: Sequence[str]) -> list[int
             f"clips: expected consecutive frames among pairs named like {', '.join(clips)}, found none"
         )
     return starts
-
-
-def _random_crop(
-    planes_hw: Sequence[NDArray[Any]], side_px: int, random: np.random.Generator, step_px: int = 1
-) -> tuple[NDArray[Any], ...]:
-    """The same random square window of all planes, its corner at a multiple of `step_px`.
-
-    What lies beyond a small picture is its reflection.
-    """
-    height, width = planes_hw[0].shape
-    places = [max(side - side_px, 0) // step_px + 1 for side in (height, width)]
-    top, left = (step_px * int(random.integers(count)) for count in places)
-    windows = [plane[top : top + side_px, left : left + side_px] for plane in planes_hw]
-    missing = [(0, max(side_px - side, 0)) for side in (height, width)]
-    return tuple(
-        np.pad(window, missing, mode="symmetric") if np.any(missing) else window for window in windows
-    )
 
 
 def _random_axes(random: np.random.Generator) -> list[int]:

@@ -49,10 +49,11 @@ class DistillConfig:
     whole_every: int = field(
         default=0,
         metadata={
-            "doc": "every n-th of the other batches is one whole picture; 0: they are crops, whose targets "
+            "doc": "every n-th of the other batches is of whole pictures; 0: they are crops, whose targets "
             "know what lay around"
         },
     )
+    whole_batch: int = field(default=1, metadata={"doc": "whole pictures a step, all of one size"})
     degraded_every: int = field(
         default=0,
         metadata={"doc": "every n-th batch is degraded, its target the teacher's clean output; 0: never"},
@@ -115,7 +116,7 @@ class DistillConfig:
 
     def __post_init__(self) -> None:
         """ContractError for values that would fail or mislead later, in the middle of a run."""
-        for name in ("steps", "batch", "late_batch", "validate_every", "checkpoint_every"):
+        for name in ("steps", "batch", "late_batch", "whole_batch", "validate_every", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise ContractError(f"{name}: expected 1 or more, got {getattr(self, name)}")
         multiple_px = self.student.multiple_px

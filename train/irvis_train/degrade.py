@@ -73,7 +73,7 @@ def motion(planes_n1hw: Tensor, severity: float, random: np.random.Generator) ->
 def noise(planes_n1hw: Tensor, severity: float, random: np.random.Generator) -> Tensor:
     """Returns the planes with a visible sensor's shot and read noise."""
     deviation = severity * torch.sqrt(SHOT_NOISE**2 * planes_n1hw + READ_NOISE**2)
-    return planes_n1hw + deviation * _normal(planes_n1hw, tuple(planes_n1hw.shape), random)
+    return planes_n1hw + deviation * normal_like(planes_n1hw, random)
 
 
 @_checked
@@ -81,7 +81,7 @@ def dark(planes_n1hw: Tensor, severity: float, random: np.random.Generator) -> T
     """Returns the planes in low light: the signal sinks, and its noise stays."""
     signal = planes_n1hw * (1.0 - DARK_LOSS * severity)
     deviation = DARK_NOISE * severity * torch.sqrt(0.2 + signal)
-    return signal + deviation * _normal(signal, tuple(signal.shape), random)
+    return signal + deviation * normal_like(signal, random)
 
 
 @_checked
@@ -110,7 +110,7 @@ def low_contrast(planes_n1hw: Tensor, severity: float, random: np.random.Generat
 @_checked
 def thermal_noise(planes_n1hw: Tensor, severity: float, random: np.random.Generator) -> Tensor:
     """Returns the planes with noise that does not depend on the signal, as after an AGC of a flat scene."""
-    return planes_n1hw + THERMAL_NOISE * severity * _normal(planes_n1hw, tuple(planes_n1hw.shape), random)
+    return planes_n1hw + THERMAL_NOISE * severity * normal_like(planes_n1hw, random)
 
 
 @_checked
@@ -215,13 +215,18 @@ def _line_kernel(length_px: float, angle: float) -> Tensor:
     return torch.from_numpy(kernel_hw[:-1, :-1] / kernel_hw[:-1, :-1].sum())
 
 
+def normal_like(planes: Tensor, random: np.random.Generator) -> Tensor:
+    """Normal noise of the planes' shape, made on their device from the generator's next number."""
+    return _normal(planes, tuple(planes.shape), random)
+
+
 def _normal(like: Tensor, shape: tuple[int, ...], random: np.random.Generator) -> Tensor:
-    return torch.randn(shape, generator=_generator(random)).to(like.device)
+    return torch.randn(shape, generator=_generator(like, random), device=like.device)
 
 
 def _uniform(like: Tensor, shape: tuple[int, ...], random: np.random.Generator) -> Tensor:
-    return torch.rand(shape, generator=_generator(random)).to(like.device)
+    return torch.rand(shape, generator=_generator(like, random), device=like.device)
 
 
-def _generator(random: np.random.Generator) -> torch.Generator:
-    return torch.Generator().manual_seed(int(random.integers(2**62)))
+def _generator(like: Tensor, random: np.random.Generator) -> torch.Generator:
+    return torch.Generator(like.device).manual_seed(int(random.integers(2**62)))

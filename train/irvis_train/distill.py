@@ -63,7 +63,7 @@ def distil(config: DistillConfig) -> Path:
     refuse_shared_pairs(train_pairs, val_pairs)
     torch.manual_seed(config.seed)
     student, guide = _start(config, teacher, train_pairs)
-    batches = BatchMaker(train_pairs, teacher, config.seed, config.clips)
+    batches = BatchMaker(train_pairs, teacher, config.seed, config.clips, device)
     task = Distillation(student.to(device), batches, val_pairs, config, run_dir / "samples", guide)
     schedule = Schedule(
         config.steps,
@@ -143,9 +143,7 @@ class Distillation:
         """Loss of the batch that this step has."""
         batch, config = self._batch(step), self.config
         lower = config.precision == "bf16" and step < FP32_TAIL * config.steps
-        infrared, visible, context, target = (
-            plane.to(self.device) for plane in (batch.infrared, batch.visible, batch.context, batch.target)
-        )
+        infrared, visible, context, target = batch.infrared, batch.visible, batch.context, batch.target
         with torch.autocast(self.device.type, torch.bfloat16, enabled=lower):
             if self.guide is not None and step < config.guide_steps:
                 front, fused = self.guide(self.student, infrared * 255.0, visible * 255.0, context)
@@ -180,7 +178,7 @@ class Distillation:
         if is_turn(config.fresh_every):
             return self.batches.fresh(step, count, side_px)
         if is_turn(config.whole_every):
-            return self.batches.whole(step, config.student.multiple_px)
+            return self.batches.whole(step, config.whole_batch, config.student.multiple_px)
         return self.batches.cached(step, count, side_px)
 
     def validate(self, step: int) -> Mapping[str, float]:
