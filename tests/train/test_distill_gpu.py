@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from irvis_train.batches import BatchMaker
+from irvis_train.batches import Batch, BatchMaker
 from irvis_train.config import DistillConfig
 from irvis_train.distill import distil
 from irvis_train.ldfusion import LdFusion
@@ -23,6 +23,12 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU"),
 ]
 CUDA = "cuda"
+KINDS: list[Callable[[BatchMaker, int], Batch]] = [
+    lambda maker, step: maker.cached(step, 4, 32),
+    lambda maker, step: maker.fresh(step, 4, 32),
+    lambda maker, step: maker.degraded(step, 4, 32, 0.6),
+    lambda maker, step: maker.whole(step, 4, 16),
+]
 
 
 def test_batches_are_made_on_the_gpu(pairs: Path, teacher: LdFusion) -> None:
@@ -30,15 +36,10 @@ def test_batches_are_made_on_the_gpu(pairs: Path, teacher: LdFusion) -> None:
     on_cpu = BatchMaker(known, teacher, 7)
     one, other = (BatchMaker(known, teacher.to(CUDA), 7, device=torch.device(CUDA)) for _ in range(2))
     for step in range(4):
-        for make in (
-            lambda maker, step: maker.cached(step, 4, 32),
-            lambda maker, step: maker.fresh(step, 4, 32),
-            lambda maker, step: maker.degraded(step, 4, 32, 0.6),
-            lambda maker, step: maker.whole(step, 4, 16),
-        ):
-            batch = make(one, step)
+        for kind in KINDS:
+            batch = kind(one, step)
             assert all(plane.device.type == CUDA for plane in planes(batch))
-            assert same(batch, make(other, step))
+            assert same(batch, kind(other, step))
         for plane, there in zip(
             planes(one.cached(step, 4, 32)), planes(on_cpu.cached(step, 4, 32)), strict=True
         ):
