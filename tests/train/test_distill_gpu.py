@@ -14,7 +14,7 @@ from irvis_train.distill import distil
 from irvis_train.ldfusion import LdFusion
 from irvis_train.student_files import load_student
 
-from .labelled_pairs import planes, read, same
+from .labelled_pairs import planes, read
 from .runs import log_rows
 
 MakeConfig = Callable[..., DistillConfig]
@@ -39,7 +39,10 @@ def test_batches_are_made_on_the_gpu(pairs: Path, teacher: LdFusion) -> None:
         for kind in KINDS:
             batch = kind(one, step)
             assert all(plane.device.type == CUDA for plane in planes(batch))
-            assert same(batch, kind(other, step))
+            again = kind(other, step)
+            assert all(torch.equal(a, b) for a, b in zip(planes(batch)[:3], planes(again)[:3], strict=True))
+            # The teacher's convolutions add up in another order each time.
+            torch.testing.assert_close(batch.target, again.target, rtol=0, atol=2e-3)
         for plane, there in zip(
             planes(one.cached(step, 4, 32)), planes(on_cpu.cached(step, 4, 32)), strict=True
         ):
