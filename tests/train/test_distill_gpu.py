@@ -46,7 +46,7 @@ def test_batches_are_made_on_the_gpu(pairs: Path, teacher: LdFusion) -> None:
         for plane, there in zip(
             planes(one.cached(step, 4, 32)), planes(on_cpu.cached(step, 4, 32)), strict=True
         ):
-            assert torch.equal(plane.cpu(), there)
+            torch.testing.assert_close(plane.cpu(), there, rtol=0, atol=1e-6)
 
 
 def test_a_run_on_the_gpu_goes_on_where_it_was(make_config: MakeConfig, tmp_path: Path) -> None:
@@ -70,5 +70,11 @@ def test_a_run_on_the_gpu_goes_on_where_it_was(make_config: MakeConfig, tmp_path
             distil(broken_off)
     resumed = distil(broken_off)
     assert [row["step"] for row in log_rows(tmp_path / "parts")] == [8]
-    for one, other in zip(load_student(whole).parameters(), load_student(resumed).parameters(), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-2, atol=2e-3)
+    differences = [
+        (one - other).abs().mean()
+        for one, other in zip(
+            load_student(whole).parameters(), load_student(resumed).parameters(), strict=True
+        )
+    ]
+    # Eight steps of Adam move a weight by up to 0.016.
+    assert float(torch.stack(differences).max()) < 5e-4
