@@ -30,7 +30,8 @@ from . import fp16
 from .examples import Example, extremes, read_examples, split
 from .gate import Fidelity, Limits, measure
 from .int8 import quantize
-from .ranges import Choice, choose_ranges, open_bytes
+from .ranges import Choice, choose_ranges
+from .sessions import open_bytes
 
 FILES = {"int8": ("model.int8.onnx", 17), "fp16": ("model.fp16.onnx", fp16.OPSET)}
 CALIBRATION_NAME = "calibration.json"
@@ -77,7 +78,7 @@ def quantize_model_dir(model_dir: Path, examples: list[Example], limits: Limits)
     model = onnx.load(checked_model_path(model_dir, manifest, "fp32"))
     calibration, held_out = split(examples)
     choice = choose_ranges(model, calibration, held_out, extremes())
-    made = {"int8": quantize(model, choice.ranges), "fp16": fp16.to_fp16(model)}
+    made = {"int8": quantize(model, choice.ranges, choice.rounded), "fp16": fp16.to_fp16(model)}
     full = open_bytes(model)
     results = {name: measure(full, open_bytes(graph), held_out) for name, graph in made.items()}
     passed = {name: graph for name, graph in made.items() if not results[name].failures(limits)}
@@ -109,8 +110,9 @@ def _write_calibration(
     """Says what was chosen, tensor by tensor, and what each choice cost against the teacher."""
     content = {
         "method": choice.method,
-        "unit": "mean squared error to the teacher, grey levels squared",
-        "held_out_mse": choice.held_out_mse,
+        "unit": "mean squared error to the teacher plus that to FP32, grey levels squared",
+        "held_out_error": choice.held_out_error,
+        "weights": "compensated" if choice.rounded else "nearest",
         "calibration_pairs": [example.name for example in calibration],
         "held_out_pairs": [example.name for example in held_out],
         "ranges": {name: [span.low, span.high] for name, span in choice.ranges.items()},

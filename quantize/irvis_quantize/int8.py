@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto
-
-from irvis_runtime.errors import ContractError
 
 from .blocks import move_blocks
 from .byte_input import fold_bytes, normalise_at_once
@@ -25,42 +21,21 @@ from .layers import (
     shared_ranges,
     split_before_offsets,
 )
-from .weights import store_weights
-
-LEVELS = 255
-
-
-@dataclass(frozen=True)
-class Range:
-    """The values that a tensor's 256 levels span; widened to hold zero, which padding needs exactly."""
-
-    low: float
-    high: float
-
-    def __post_init__(self) -> None:
-        """ContractError for what no levels can span: the network gives NaN or infinity."""
-        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low <= self.high):
-            raise ContractError(
-                f"range: expected finite bounds, the lower one first, got {self.low} and {self.high}; "
-                "train the student again"
-            )
-
-    def scale_and_zero_point(self) -> tuple[np.float32, int]:
-        """Step between levels, and the level of zero."""
-        low, high = min(self.low, 0.0), max(self.high, 0.0)
-        scale = np.float32(max(high - low, 1e-6) / LEVELS)
-        return scale, int(np.clip(round(-low / float(scale)), 0, LEVELS))
+from .parts import insert_parted, parts_of
+from .range import Range
+from .weights import Rounded, store_weights
 
 
 def quantized_tensors(model: ModelProto) -> list[str]:
     """The tensors that need a range, in the graph's order: what INT8 convolutions and sums take and give.
 
-    The inputs of a Concat have its range: then it moves bytes.
+    The inputs of a Concat have its range: then it moves bytes. The parts of a Split have ranges of their own.
     """
-    graph = _prepared(model)
+    graph = prepared(model)
     names: list[str] = []
     for layer in quantized_layers(graph):
         names += [before_shuffle(graph, layer.conv.input[0]), layer.result]
+    names = [part for name in names for part in parts_of(graph, name) or [name]]
     held = set(names)
     for node in graph.model.graph.node:
         if node.op_type in ("Add", "Concat") and held.issuperset(
@@ -72,12 +47,15 @@ def quantized_tensors(model: ModelProto) -> list[str]:
     return [name for name in dict.fromkeys(names) if name not in shared]
 
 
-def quantize(model: ModelProto, ranges: Mapping[str, Range]) -> ModelProto:
+def quantize(
+    model: ModelProto, ranges: Mapping[str, Range], rounded: Mapping[str, Rounded] | None = None
+) -> ModelProto:
     """Returns the INT8 graph of a FP32 one; `ranges` has an entry for each of `quantized_tensors`.
 
+    `rounded`: the convolutions' weights by name (rounding); to the nearest level without it.
     Relu in front of a quantized tensor is left out, and Clip where its range says the same: levels end there.
     """
-    graph = _prepared(model)
+    graph = prepared(model)
     ranges = {name: _above_relu(graph, name, span) for name, span in ranges.items()}
     layers = quantized_layers(graph)
     steps = [
@@ -87,12 +65,19 @@ def quantize(model: ModelProto, ranges: Mapping[str, Range]) -> ModelProto:
     for layer in layers:
         _drop_modulation(graph, layer)
     shared = shared_ranges(graph, ranges)
+    split = {layer.result: parts_of(graph, layer.result) for layer in layers}
+    split = {whole: parts for whole, parts in split.items() if parts}
+    in_parts = {part for parts in split.values() for part in parts}
+    gains = {
+        whole: insert_parted(graph, whole, {part: ranges[part] for part in parts})
+        for whole, parts in split.items()
+    }
     for tensor, span in [*ranges.items(), *((part, ranges[whole]) for part, whole in shared.items())]:
-        if tensor not in shared.values():
+        if tensor not in shared.values() and tensor not in in_parts:
             _insert_pair(graph, tensor, span)
     for tensor in dict.fromkeys(shared.values()):
         _join_levels(graph, tensor)
-    store_weights(graph, layers, steps)
+    store_weights(graph, layers, steps, rounded or {}, gains)
     graph.drop_unused()
     normalise_at_once(graph)
     _round_once(graph)
@@ -106,7 +91,8 @@ def quantize(model: ModelProto, ranges: Mapping[str, Range]) -> ModelProto:
     return graph.model
 
 
-def _prepared(model: ModelProto) -> Graph:
+def prepared(model: ModelProto) -> Graph:
+    """The FP32 graph with the convolutions that `quantize` finds, under the names that they keep."""
     graph = Graph(move_casts_inward(model))
     fold_bytes(graph)
     split_before_offsets(graph)
@@ -142,6 +128,8 @@ def _insert_pair(graph: Graph, tensor: str, span: Range) -> None:
     ]
     levels, real = f"{tensor}_levels", f"{tensor}_real"
     graph.rename_input(tensor, real)
+    if graph.producer[tensor].op_type == "Add":
+        _keep_sums_exact(graph, tensor, real)
     source = _without_clamp(graph, tensor, span)
     before = graph.producer[source]
     if before.op_type == "DepthToSpace":
@@ -159,6 +147,14 @@ def _insert_pair(graph: Graph, tensor: str, span: Range) -> None:
         moved = [(levels, real)]
     for moved_levels, name in moved:
         graph.add("DequantizeLinear", [moved_levels, *constants], name)
+
+
+def _keep_sums_exact(graph: Graph, tensor: str, real: str) -> None:
+    """Lets a sum of a sum take it as the float that it is: its levels are for convolutions alone."""
+    for node in graph.consumers.get(real, []):
+        if node.op_type == "Add":
+            node.input[:] = [tensor if name == real else name for name in node.input]
+    graph.index()
 
 
 def _join_levels(graph: Graph, tensor: str) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,15 +12,37 @@ from .graph import Graph, integer_attribute, text_attribute
 from .layers import Layer
 from .levels import MAX_BIAS_LEVEL, Modulated, Scales, modulated_scales, scaled_weights
 
+MAX_LEVEL = 127
 
-def store_weights(graph: Graph, layers: Sequence[Layer], steps: Sequence[float]) -> None:
-    """`steps`: of the levels that each convolution takes."""
+
+@dataclass(frozen=True, eq=False)
+class Rounded:
+    """Weights (O, C, kh, kw) as levels, the step of each output channel, and the bias, both (O,)."""
+
+    levels: NDArray[np.int8]
+    step: NDArray[np.float32]
+    bias: NDArray[np.float32]
+
+
+def store_weights(
+    graph: Graph,
+    layers: Sequence[Layer],
+    steps: Sequence[float],
+    rounded: Mapping[str, Rounded],
+    gains: Mapping[str, NDArray[np.float32]],
+) -> None:
+    """`steps`: of the levels that each convolution takes; `rounded`: by the convolution's name, if at all.
+
+    `gains`: by the result's name, what its channels are multiplied by, where their steps differ (parts).
+    """
     modulated: list[tuple[Layer, Modulated]] = []
     for layer, input_step in zip(layers, steps, strict=True):
         conv, order, source = layer.conv, _channel_order(layer, graph), layer.conv.input
-        weight = _floats(graph, source[1])[order]
-        bias = _floats(graph, source[2])[order] if len(source) > 2 else np.zeros(len(weight), np.float32)
-        step, levels = _levels(weight, bias, input_step)
+        weight = _floats(graph, source[1])
+        bias = _floats(graph, source[2]) if len(source) > 2 else np.zeros(len(weight), np.float32)
+        found = rounded.get(conv.name) or plainly_rounded(weight, bias)
+        found = _coarse_enough(found, weight, input_step)
+        step, levels, bias = found.step[order], found.levels[order], found.bias[order]
         del source[1:]
         source.append(graph.constant(f"{conv.name}_weight_levels", levels))
         if layer.multiply is not None and layer.add is not None:
@@ -27,7 +50,8 @@ def store_weights(graph: Graph, layers: Sequence[Layer], steps: Sequence[float])
             channels = _modulated_channels(layer, len(bias))
             modulated.append((layer, Modulated(conv.name, scale, offset, channels, step, bias, input_step)))
         else:
-            _finish(graph, layer, _stored_scales(graph, layer, step, bias, input_step))
+            gain = gains.get(layer.result, np.ones(len(bias), np.float32))[order]
+            _finish(graph, layer, _stored_scales(graph, layer, step, bias, input_step, gain))
     parts = modulated_scales(graph, [part for _, part in modulated])
     for (layer, _), scales in zip(modulated, parts, strict=True):
         _finish(graph, layer, scales)
@@ -53,17 +77,32 @@ def _floats(graph: Graph, name: str) -> NDArray[np.float32]:
     return np.asarray(graph.value(name), np.float32)
 
 
-def _levels(
-    weight: NDArray[np.float32], bias: NDArray[np.float32], input_step: float
-) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
-    """Step of each output channel, and the weights in it.
+def plain_step(weight: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A 127th of each output channel's largest weight."""
+    step: NDArray[np.float32] = np.maximum(np.abs(weight).max(axis=(1, 2, 3)) / MAX_LEVEL, 1e-10)
+    return step.astype(np.float32)
 
-    A channel of almost no weight gets steps so coarse that its bias fits into int32.
-    """
-    step = np.maximum(np.abs(weight).max(axis=(1, 2, 3)) / 127, np.abs(bias) / (input_step * MAX_BIAS_LEVEL))
-    scale = np.maximum(step, 1e-10).astype(np.float32)
-    levels = np.clip(np.rint(weight / scale[:, None, None, None]), -127, 127).astype(np.int8)
-    return scale, levels
+
+def plainly_rounded(weight: NDArray[np.float32], bias: NDArray[np.float32]) -> Rounded:
+    """Every weight to the nearest level."""
+    step = plain_step(weight)
+    return Rounded(_nearest(weight, step), step, bias)
+
+
+def _nearest(weight: NDArray[np.float32], step: NDArray[np.float32]) -> NDArray[np.int8]:
+    levels = np.clip(np.rint(weight / step[:, None, None, None]), -MAX_LEVEL, MAX_LEVEL)
+    whole: NDArray[np.int8] = levels.astype(np.int8)
+    return whole
+
+
+def _coarse_enough(found: Rounded, weight: NDArray[np.float32], input_step: float) -> Rounded:
+    """A channel of almost no weight gets steps so coarse that its bias fits into int32."""
+    least = (np.abs(found.bias) / (input_step * MAX_BIAS_LEVEL)).astype(np.float32)
+    if (least <= found.step).all():
+        return found
+    step = np.maximum(found.step, least)
+    levels = np.where((least > found.step)[:, None, None, None], _nearest(weight, step), found.levels)
+    return Rounded(levels, step, found.bias)
 
 
 def _modulated_channels(layer: Layer, count: int) -> NDArray[np.int64]:
@@ -73,11 +112,16 @@ def _modulated_channels(layer: Layer, count: int) -> NDArray[np.int64]:
 
 
 def _stored_scales(
-    graph: Graph, layer: Layer, step: NDArray[np.float32], bias: NDArray[np.float32], input_step: float
+    graph: Graph,
+    layer: Layer,
+    step: NDArray[np.float32],
+    bias: NDArray[np.float32],
+    input_step: float,
+    gain: NDArray[np.float32],
 ) -> Scales:
     """Bias and scale stored; the scale may be modulated still, and the bias then is with it."""
     name = layer.conv.name
-    scale = graph.constant(f"{name}_weight_scale", step)
+    scale = graph.constant(f"{name}_weight_scale", step * gain)
     if layer.multiply is not None:
         channels = _modulated_channels(layer, len(bias))
         scale = scaled_weights(graph, name, layer.multiply.input[1], channels, scale)
