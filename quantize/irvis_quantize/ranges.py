@@ -72,13 +72,13 @@ def choose_ranges(
     """Returns the ranges of all tensors that INT8 needs and the weights' levels."""
     names = quantized_tensors(model)
     values, bounds = _observe(model, names, [example.inputs for example in calibration], extremes)
-    parts = [middle(example) for example in calibration]
-    rounded = round_weights(model, [part.inputs for part in parts])
-    plain: dict[str, Rounded] = {}
     first = {
         "minmax": {name: Range(*bounds[name]) for name in names},
         "local-mse": {name: _local_mse_range(values[name], bounds[name]) for name in names},
     }
+    parts = [middle(example) for example in calibration]
+    rounded = round_weights(model, [part.inputs for part in parts])
+    plain: dict[str, Rounded] = {}
     judge = Judge(model, parts)
     on_calibration = {method: judge.error(ranges, rounded) for method, ranges in first.items()}
     start = min(on_calibration, key=on_calibration.__getitem__)

@@ -65,7 +65,8 @@ def round_layer(weight: NDArray[np.float32], bias: NDArray[np.float32] | None, m
 def _compensated(wanted_ok: NDArray[np.float64], products: NDArray[np.float64]) -> NDArray[np.float64]:
     """Whole levels (O, K) for weights in steps, least in error over inputs with these mean products."""
     size = len(products)
-    damped = products + DAMPING * np.trace(products) / size * np.eye(size)
+    # Without any input every rounding is as good as another; the matrix must be one still.
+    damped = products + max(DAMPING * np.trace(products) / size, 1e-12) * np.eye(size)
     # Upper triangular U with inverse(damped) = U^T U: row k says where the error of weight k goes.
     upper = np.linalg.cholesky(np.linalg.inv(damped)).T
     left, levels = wanted_ok.copy(), np.empty_like(wanted_ok)

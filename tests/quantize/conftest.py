@@ -16,7 +16,7 @@ from onnx import ModelProto
 
 from irvis_export.__main__ import export_model_dir
 from irvis_quantize.examples import Example
-from irvis_quantize.ranges import open_bytes
+from irvis_quantize.sessions import open_bytes
 from irvis_runtime import default_model_dir, make_context
 from irvis_runtime.contract import (
     CONTEXT,

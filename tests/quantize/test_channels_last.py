@@ -10,9 +10,10 @@ from onnx import ModelProto
 from irvis_quantize import int8
 from irvis_quantize.blocks import CHANNELS_FIRST
 from irvis_quantize.graph import Graph, integers_attribute
-from irvis_quantize.int8 import Range, quantize, quantized_tensors
+from irvis_quantize.int8 import quantize, quantized_tensors
 from irvis_quantize.layers import context_tensors
-from irvis_quantize.ranges import open_bytes
+from irvis_quantize.range import Range
+from irvis_quantize.sessions import open_bytes
 from irvis_runtime.contract import FUSED
 
 Inputs = Callable[[int, int, int], dict[str, NDArray[np.generic]]]

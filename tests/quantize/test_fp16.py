@@ -12,7 +12,7 @@ from irvis_quantize.examples import extremes
 from irvis_quantize.fp16 import to_fp16
 from irvis_quantize.graph import Graph, cast_target
 from irvis_quantize.layers import context_tensors
-from irvis_quantize.ranges import open_bytes
+from irvis_quantize.sessions import open_bytes
 from irvis_runtime import make_context
 from irvis_runtime.contract import CONTEXT, FUSED, INFRARED, INPUT_PORTS, OUTPUT_PORTS, VISIBLE
 from irvis_runtime.model_files.onnx_file import check_onnx, read_onnx

@@ -11,8 +11,9 @@ from onnx import ModelProto
 
 from irvis_quantize.examples import Example
 from irvis_quantize.gate import Fidelity, Limits, measure, psnr_db
-from irvis_quantize.int8 import Range, quantize, quantized_tensors
-from irvis_quantize.ranges import open_bytes
+from irvis_quantize.int8 import quantize, quantized_tensors
+from irvis_quantize.range import Range
+from irvis_quantize.sessions import open_bytes
 from irvis_runtime.contract import FUSED
 from irvis_runtime.errors import ContractError
 

@@ -15,9 +15,10 @@ from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 from irvis_quantize.examples import extremes
 from irvis_quantize.gate import psnr_db
 from irvis_quantize.graph import Graph
-from irvis_quantize.int8 import Range, quantize, quantized_tensors
+from irvis_quantize.int8 import quantize, quantized_tensors
 from irvis_quantize.layers import context_tensors
-from irvis_quantize.ranges import open_bytes
+from irvis_quantize.range import Range
+from irvis_quantize.sessions import open_bytes
 from irvis_runtime import default_model_dir
 from irvis_runtime.contract import FUSED, INPUT_PORTS, OUTPUT_PORTS
 from irvis_runtime.errors import ContractError

@@ -11,7 +11,9 @@ import pytest
 from onnx import ModelProto
 
 from irvis_quantize import __main__ as command
-from irvis_quantize.int8 import Range, quantize
+from irvis_quantize.int8 import quantize
+from irvis_quantize.range import Range
+from irvis_quantize.weights import Rounded
 from irvis_runtime import Fuser
 from irvis_runtime.__main__ import main as irvis
 from irvis_runtime.contract import ModelFile, load_manifest, save_manifest, sha256_of
@@ -61,9 +63,10 @@ def test_manifest_keeps_what_the_gate_saw(done: Path) -> None:
 
 def test_calibration_says_what_was_chosen(done: Path) -> None:
     told = json.loads((done / "calibration.json").read_text())
-    assert told["method"] == min(told["held_out_mse"], key=told["held_out_mse"].get)
+    assert told["method"] == min(told["held_out_error"], key=told["held_out_error"].get)
     assert told["calibration_pairs"] == ["pair0", "pair1", "pair3", "pair4"]
     assert told["held_out_pairs"] == ["pair2", "pair5"]
+    assert told["weights"] == ("nearest" if told["method"] == "descent, nearest" else "compensated")
     assert len(told["ranges"]) == len(told["descent"])
     assert all(low <= 0 <= high for low, high in told["ranges"].values())
 
@@ -79,7 +82,7 @@ def test_nothing_else_is_left(done: Path) -> None:
     ]
 
 
-def ruin(model: ModelProto, ranges: Mapping[str, Range]) -> ModelProto:
+def ruin(model: ModelProto, ranges: Mapping[str, Range], rounded: Mapping[str, Rounded]) -> ModelProto:
     return quantize(model, {name: Range(-0.05, 0.05) for name in ranges})
 
 

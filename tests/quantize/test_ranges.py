@@ -12,8 +12,10 @@ from onnx import ModelProto, TensorProto, numpy_helper
 from irvis_quantize import ranges
 from irvis_quantize.examples import Example, extremes, split
 from irvis_quantize.graph import Graph
-from irvis_quantize.int8 import Range, quantize, quantized_tensors
-from irvis_quantize.ranges import Choice, choose_ranges, open_bytes, teacher_error
+from irvis_quantize.int8 import quantize, quantized_tensors
+from irvis_quantize.range import Range
+from irvis_quantize.ranges import Choice, Judge, choose_ranges
+from irvis_quantize.sessions import open_bytes
 from irvis_runtime.contract import FUSED
 from irvis_runtime.errors import ContractError
 
@@ -29,10 +31,12 @@ def choice(tiny: ModelProto, examples: list[Example]) -> Choice:
 def test_takes_what_the_held_out_pairs_like_best(
     choice: Choice, tiny: ModelProto, examples: list[Example]
 ) -> None:
-    assert set(choice.held_out_mse) == {"minmax", "local-mse", "teacher-descent"}
-    assert choice.held_out_mse[choice.method] == min(choice.held_out_mse.values())
+    assert set(choice.held_out_error) == {"minmax", "local-mse", "descent", "descent, nearest"}
+    assert choice.held_out_error[choice.method] == min(choice.held_out_error.values())
+    assert bool(choice.rounded) is (choice.method != "descent, nearest")
     _, held_out = split(examples)
-    assert teacher_error(tiny, choice.ranges, held_out) == choice.held_out_mse[choice.method]
+    found = Judge(tiny, held_out).error(choice.ranges, choice.rounded)
+    assert found == choice.held_out_error[choice.method]
 
 
 def test_every_tensor_that_needs_a_range_gets_one(choice: Choice, tiny: ModelProto) -> None:
@@ -43,10 +47,10 @@ def test_every_tensor_that_needs_a_range_gets_one(choice: Choice, tiny: ModelPro
 
 def test_descent_says_what_each_share_cost(choice: Choice, tiny: ModelProto) -> None:
     assert [row["tensor"] for row in choice.steps] == quantized_tensors(tiny)
-    before = [float(row["mse_before"]) for row in choice.steps]
+    before = [float(row["error_before"]) for row in choice.steps]
     assert before == sorted(before, reverse=True)
     for row in choice.steps:
-        assert {f"mse_at_{share}" for share in ranges.DESCENT_SHARES} <= set(row)
+        assert {f"error_at_{share}" for share in ranges.DESCENT_SHARES} <= set(row)
 
 
 def test_a_bad_clip_is_not_taken(
@@ -57,7 +61,7 @@ def test_a_bad_clip_is_not_taken(
     calibration, held_out = split(examples)
     found = choose_ranges(tiny, calibration, held_out, extremes())
     assert found.method == "minmax"
-    assert found.held_out_mse["local-mse"] > 1.5 * found.held_out_mse["minmax"]
+    assert found.held_out_error["local-mse"] > 1.5 * found.held_out_error["minmax"]
 
 
 def test_a_bad_min_max_is_not_taken(
@@ -74,8 +78,8 @@ def test_a_bad_min_max_is_not_taken(
     monkeypatch.setattr(ranges, "_observe", stretched)
     calibration, held_out = split(examples)
     found = choose_ranges(tiny, calibration, held_out, extremes())
-    assert found.method == "local-mse"
-    assert found.held_out_mse["local-mse"] < found.held_out_mse["minmax"]
+    assert found.method != "minmax"
+    assert found.held_out_error["local-mse"] < found.held_out_error["minmax"]
 
 
 def test_a_descent_that_does_not_generalize_is_not_taken(
@@ -86,8 +90,8 @@ def test_a_descent_that_does_not_generalize_is_not_taken(
     calibration, held_out = split(examples)
     misled = [Example(e.name, e.inputs, np.zeros_like(e.target_hw)) for e in calibration]
     found = choose_ranges(tiny, misled, held_out, extremes())
-    assert any(float(row["mse_at_0.05"]) < float(row["mse_before"]) for row in found.steps)
-    assert found.method != "teacher-descent"
+    assert any(float(row["error_at_0.05"]) < float(row["error_before"]) for row in found.steps)
+    assert not found.method.startswith("descent")
 
 
 def test_min_max_holds_the_extremes(
@@ -108,15 +112,20 @@ def test_min_max_holds_the_extremes(
             assert found.ranges[name].high >= values.max(), name
 
 
-def test_error_is_the_mean_square_in_grey_levels(
+def test_error_is_the_mean_square_to_the_teacher_and_to_fp32(
     tiny: ModelProto, choice: Choice, examples: list[Example]
 ) -> None:
-    session = open_bytes(quantize(tiny, choice.ranges))
-    fused = session.run([FUSED], examples[0].inputs)[0][0, 0].astype(np.float32)
+    sessions = open_bytes(quantize(tiny, choice.ranges, choice.rounded)), open_bytes(tiny)
+    fused, full = (
+        session.run([FUSED], examples[0].inputs)[0][0, 0].astype(np.float32) for session in sessions
+    )
+    noise = float(np.square(fused - full).mean())
+    assert noise > 0.0
     three_off = Example("a", examples[0].inputs, fused + 3.0)
     one_off = Example("b", examples[0].inputs, fused - 1.0)
-    assert teacher_error(tiny, choice.ranges, [three_off]) == pytest.approx(9.0)
-    assert teacher_error(tiny, choice.ranges, [three_off, one_off]) == pytest.approx(5.0)
+    for judged, expected in (([three_off], 9.0), ([three_off, one_off], 5.0)):
+        found = Judge(tiny, judged).error(choice.ranges, choice.rounded)
+        assert found == pytest.approx(expected + noise, rel=1e-5)
 
 
 def test_a_network_that_gives_nan_is_refused(tiny: ModelProto, examples: list[Example]) -> None:
@@ -133,4 +142,4 @@ def test_a_network_that_gives_nan_is_refused(tiny: ModelProto, examples: list[Ex
 def test_ranges_of_nothing_but_zero_are_possible(tiny: ModelProto, examples: list[Example]) -> None:
     """A dead layer has them; the graph must still be one."""
     flat = {name: Range(0.0, 0.0) for name in quantized_tensors(tiny)}
-    assert np.isfinite(teacher_error(tiny, flat, examples[:1]))
+    assert np.isfinite(Judge(tiny, examples[:1]).error(flat, {}))
