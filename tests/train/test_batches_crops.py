@@ -122,3 +122,26 @@ def test_a_fresh_batch_is_not_the_picture_as_it_was(pairs: Path, teacher: LdFusi
     means = [float(maker.fresh(step, 1, 32).visible.mean()) for step in range(8)]
     unchanged = [float(maker.cached(step, 1, 32).visible.mean()) for step in range(8)]
     assert np.std(means) > 1.5 * np.std(unchanged)
+
+
+def test_a_rectangle_appears_under_the_former_context(teacher: LdFusion) -> None:
+    """In one picture or both, in the repeat alone, and only what is far from it is held to be still."""
+    picture = np.random.default_rng(2).integers(60, 90, (320, 400), np.uint8)
+    pair = labelled(picture, picture + np.uint8(60))
+    maker, changed_pictures = BatchMaker([pair], teacher, 3), set()
+    for step in range(12):
+        batch = maker.patched(step, 2, 16)
+        assert batch.target.shape == (1, 1, 320, 400)
+        assert torch.equal(batch.context[0], pair.context_2hw)
+        assert torch.equal(batch.context[0], batch.context[1])
+        assert batch.repeat is not None
+        assert batch.repeat.still is not None
+        changes = [(plane[0] != plane[1])[0] for plane in (batch.infrared, batch.visible)]
+        changed_pictures.add(tuple(bool(change.any()) for change in changes))
+        rows, columns = torch.nonzero(changes[0] | changes[1], as_tuple=True)
+        assert rows.numel()
+        far = torch.ones(320, 400)
+        top, left = max(int(rows.min()) - 64, 0), max(int(columns.min()) - 64, 0)
+        far[top : int(rows.max()) + 65, left : int(columns.max()) + 65] = 0.0
+        assert torch.equal(batch.repeat.still[0, 0], far)
+    assert changed_pictures == {(True, False), (False, True), (True, True)}

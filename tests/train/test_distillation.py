@@ -53,6 +53,10 @@ class RecordingBatches(BatchMaker):
         self.taken.append(("whole", step, count, multiple_px))
         return super().whole(step, count, multiple_px)
 
+    def patched(self, step: int, count: int, multiple_px: int) -> Batch:
+        self.taken.append(("patched", step, count, multiple_px))
+        return super().patched(step, count, multiple_px)
+
     def degraded(self, step: int, count: int, side_px: int, max_severity: float) -> Batch:
         self.taken.append(("degraded", step, count, side_px))
         return super().degraded(step, count, side_px, max_severity)

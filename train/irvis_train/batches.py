@@ -23,6 +23,10 @@ otherwise (27 to 29 dB to the mirrored result), as what is moved by less than th
 from the border, 52 dB). A target that was mirrored, or cut at any pixel, is one that nothing can reach."""
 REPEAT_NOISE = 0.02
 """Standard deviation of the noise that differs between a picture and its repeat; grey level 5."""
+PATCH_PX = (30, 120)
+"""Sides of the rectangle that appears in a picture's repeat."""
+FAR_PX = 64
+"""From it, on either axis: there the picture is to stay what it was."""
 STILL = 6.0 / 255.0
 """Between two frames, what changes by less than this in both pictures counts as still."""
 
@@ -35,6 +39,7 @@ class Batch:
     visible: Tensor
     context: Tensor
     target: Tensor
+    """Of the first pictures of the batch; what follows is held to its repeat alone."""
     repeat: Repeat | None = None
     """Set where the second half of the batch shows the scenes of the first half again."""
 
@@ -151,6 +156,37 @@ class BatchMaker:
         moved = (now[:, :2] - after[:, :2]).abs().amax(dim=1, keepdim=True)
         batch = _labelled(torch.cat([now, after]), torch.stack(contexts + contexts))
         return replace(batch, repeat=Repeat((0, 0), (moved < STILL).float()))
+
+    def patched(self, step: int, count: int, multiple_px: int) -> Batch:
+        """Whole pictures, and again with a rectangle in them that the context does not know of yet.
+
+        The runtime smooths the context: what appears is at first seen by the layers alone.
+        """
+        random = np.random.default_rng((self.seed, step))
+        whole = self.whole(step, max(1, count // 2), multiple_px)
+        height, width = whole.visible.shape[-2:]
+        sides = [min(int(random.integers(*PATCH_PX)), side) for side in (height, width)]
+        top, left = (
+            int(random.integers(side - part + 1)) for side, part in zip((height, width), sides, strict=True)
+        )
+        planes = [whole.infrared.clone(), whole.visible.clone()]
+        first, last = ((0, 1), (1, 2), (0, 2))[int(random.integers(3))]
+        level = float(random.choice([0.0, 0.75, 1.0], p=[0.2, 0.2, 0.6]))
+        for plane in planes[first:last]:
+            plane[..., top : top + sides[0], left : left + sides[1]] = level
+        far = torch.ones_like(whole.visible)
+        far[
+            ...,
+            max(top - FAR_PX, 0) : top + sides[0] + FAR_PX,
+            max(left - FAR_PX, 0) : left + sides[1] + FAR_PX,
+        ] = 0.0
+        return Batch(
+            torch.cat([whole.infrared, planes[0]]),
+            torch.cat([whole.visible, planes[1]]),
+            torch.cat([whole.context, whole.context]),
+            whole.target,
+            Repeat((0, 0), far),
+        )
 
     def _of_one_size(self, index: int, multiple_px: int) -> list[int]:
         """All pairs whose whole size is that of pair `index`; none where it is smaller than one multiple."""

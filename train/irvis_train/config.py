@@ -65,6 +65,15 @@ class DistillConfig:
     clips_every: int = field(
         default=0, metadata={"doc": "every n-th batch is of neighbouring frames of clips; 0: never"}
     )
+    patches_every: int = field(
+        default=0,
+        metadata={
+            "doc": "every n-th batch is of whole pictures, and again with a rectangle that appears; 0: never"
+        },
+    )
+    patch_weight: float = field(
+        default=5.0, metadata={"doc": "weight of what that changes more than 64 px away from it"}
+    )
     start: str = field(
         default="teacher",
         metadata={
@@ -131,6 +140,7 @@ class DistillConfig:
                 "whole_every",
                 "degraded_every",
                 "clips_every",
+                "patches_every",
                 "warmup_steps",
                 "guide_steps",
                 "threads",
@@ -142,6 +152,7 @@ class DistillConfig:
                 "coarse_weight",
                 "psnr_weight",
                 "flicker_weight",
+                "patch_weight",
                 "language_weight",
             ),
         )

@@ -151,12 +151,14 @@ class Distillation:
                 front, fused = None, self.student(infrared * 255.0, visible * 255.0, context)
         fused = fused.float() / 255.0
         weights = (config.gradient_weight, config.ssim_weight, config.coarse_weight, config.psnr_weight)
-        loss, parts = distillation_loss(fused, target, *weights)
+        loss, parts = distillation_loss(fused[: len(target)], target, *weights)
         if front is not None:
             return loss + FRONT_WEIGHT * front, {**parts, "front": front.detach()}
         if batch.repeat is not None:
-            flicker = batch.repeat.flicker(fused)
-            loss, parts["flicker"] = loss + config.flicker_weight * flicker, flicker.detach()
+            change = batch.repeat.flicker(fused)
+            is_patch = len(target) < len(fused)
+            weight = config.patch_weight if is_patch else config.flicker_weight
+            loss, parts["patch" if is_patch else "flicker"] = loss + weight * change, change.detach()
         if self.objective is not None:
             generator = torch.Generator(self.device).manual_seed(config.seed * 1_000_003 + step)
             language, _ = self.objective(fused.clamp(0.0, 1.0), infrared, visible, generator)
@@ -173,6 +175,8 @@ class Distillation:
 
         if is_turn(config.clips_every):
             return self.batches.neighbours(step, count, side_px)
+        if is_turn(config.patches_every):
+            return self.batches.patched(step, 2 * config.whole_batch, config.student.multiple_px)
         if is_turn(config.degraded_every):
             return self.batches.degraded(step, count, side_px, config.max_severity)
         if is_turn(config.fresh_every):
