@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .graph import Graph, integer_attribute, text_attribute
 from .layers import Layer
-from .levels import MAX_BIAS_LEVEL, Modulated, Scales, modulated_scales, scaled_weights
+from .levels import MAX_BIAS_LEVEL, Modulated, Scaled, Scales, modulated_scales, scaled_weights
 
 MAX_LEVEL = 127
 
@@ -36,6 +36,7 @@ def store_weights(
     `gains`: by the result's name, what its channels are multiplied by, where their steps differ (parts).
     """
     modulated: list[tuple[Layer, Modulated]] = []
+    scaled: list[tuple[Layer, Scaled, str]] = []
     for layer, input_step in zip(layers, steps, strict=True):
         conv, order, source = layer.conv, _channel_order(layer, graph), layer.conv.input
         weight = _floats(graph, source[1])
@@ -49,9 +50,20 @@ def store_weights(
             scale, offset = layer.multiply.input[1], layer.add.input[1]
             channels = _modulated_channels(layer, len(bias))
             modulated.append((layer, Modulated(conv.name, scale, offset, channels, step, bias, input_step)))
+            continue
+        whole = np.rint(bias / (step * np.float32(input_step))).astype(np.int32)
+        bias_levels = graph.constant(f"{conv.name}_bias_levels", whole)
+        step = step * gains.get(layer.result, np.ones(len(bias), np.float32))[order]
+        if layer.multiply is None:
+            _finish(graph, layer, Scales(graph.constant(f"{conv.name}_weight_scale", step), bias_levels))
         else:
-            gain = gains.get(layer.result, np.ones(len(bias), np.float32))[order]
-            _finish(graph, layer, _stored_scales(graph, layer, step, bias, input_step, gain))
+            # The bias is in steps of the scale, so that it is modulated with it.
+            channels = _modulated_channels(layer, len(bias))
+            part = Scaled(conv.name, layer.multiply.input[1], channels, step)
+            scaled.append((layer, part, bias_levels))
+    scales_of = scaled_weights(graph, [part for _, part, _ in scaled])
+    for (layer, _, bias_levels), scale in zip(scaled, scales_of, strict=True):
+        _finish(graph, layer, Scales(scale, bias_levels))
     parts = modulated_scales(graph, [part for _, part in modulated])
     for (layer, _), scales in zip(modulated, parts, strict=True):
         _finish(graph, layer, scales)
@@ -109,24 +121,6 @@ def _modulated_channels(layer: Layer, count: int) -> NDArray[np.int64]:
     """The channel behind the DepthToSpace, if any, for each of the convolution's."""
     block = 1 if layer.shuffle is None else integer_attribute(layer.shuffle, "blocksize")
     return np.arange(count) % (count // block**2)
-
-
-def _stored_scales(
-    graph: Graph,
-    layer: Layer,
-    step: NDArray[np.float32],
-    bias: NDArray[np.float32],
-    input_step: float,
-    gain: NDArray[np.float32],
-) -> Scales:
-    """Bias and scale stored; the scale may be modulated still, and the bias then is with it."""
-    name = layer.conv.name
-    scale = graph.constant(f"{name}_weight_scale", step * gain)
-    if layer.multiply is not None:
-        channels = _modulated_channels(layer, len(bias))
-        scale = scaled_weights(graph, name, layer.multiply.input[1], channels, scale)
-    levels = np.rint(bias / (step * np.float32(input_step))).astype(np.int32)
-    return Scales(scale, graph.constant(f"{name}_bias_levels", levels))
 
 
 def _finish(graph: Graph, layer: Layer, scales: Scales) -> None:

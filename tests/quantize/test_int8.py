@@ -252,8 +252,21 @@ def test_a_channel_without_weight_keeps_its_bias(tiny: ModelProto, tiny_ranges: 
     held = Graph(quantize(pruned, tiny_ranges))
     (conv,) = (node for node in held.model.graph.node if node.name == blend.name)
     levels = float(stored(held, conv.input[8])[40])
-    step = float(stored(held, f"{conv.name}_weight_scale")[40]) * float(stored(held, conv.input[1]))
-    assert levels * step == pytest.approx(100.0, rel=1e-5)
+    split = held.producer[conv.input[4]]
+    widths = np.asarray(stored(held, split.input[1]), np.int64)
+    first = int(widths[: list(split.output).index(conv.input[4])].sum())
+    step = float(stored(held, "scaled_step")[first + 40]) * float(stored(held, conv.input[1]))
+    # Its part of the blend, the constant, has a step of its own.
+    steps = {
+        float(stored(held, node.input[1])): node.input[0]
+        for node in held.nodes("DequantizeLinear")
+        if held.producer[node.input[0]].op_type == "Split"
+    }
+    (own,) = (
+        scale for scale, levels_of in steps.items() if levels_of.startswith("/student/back/Split_output_2")
+    )
+    gain = float(stored(held, conv.input[6])) / own
+    assert levels * step / gain == pytest.approx(100.0, rel=1e-5)
 
 
 @given(bounds, bounds)

@@ -170,6 +170,18 @@ def test_clips_come_before_degraded_and_degraded_before_fresh_ones(
     assert names == order.split()
 
 
+def test_what_a_rectangle_changes_far_away_counts(make_config: MakeConfig, tmp_path: Path) -> None:
+    """The picture with the rectangle has no target; the one without has its own."""
+    task, batches = distillation(make_config(tmp_path, patches_every=2, patch_weight=3.0), tmp_path)
+    plain, _ = distillation(make_config(tmp_path, patches_every=2, patch_weight=0.0), tmp_path)
+    for step in range(4):
+        (loss, parts), (without, _) = task.loss(step), plain.loss(step)
+        assert ("patch" in parts) is (step % 2 == 1)
+        change = float(parts.get("patch", torch.zeros(())))
+        assert float((loss - without).detach()) == pytest.approx(3.0 * change, abs=1e-5)
+    assert batches.taken[1] == ("patched", 1, 2, 8)
+
+
 def test_a_student_may_follow_a_text_itself(make_config: MakeConfig, tiny_clip: Path, tmp_path: Path) -> None:
     """Its loss then has the language objective's, which reaches its weights."""
     texts = {
