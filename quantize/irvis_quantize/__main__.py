@@ -24,9 +24,10 @@ from irvis_runtime.contract import (
     save_manifest,
     sha256_of,
 )
+from irvis_runtime.errors import ContractError
 from irvis_runtime.model_files.onnx_file import check_onnx
 
-from . import fp16
+from . import fp16, stock
 from .examples import Example, extremes, read_examples, split
 from .gate import Fidelity, Limits, measure
 from .int8 import quantize
@@ -45,8 +46,11 @@ def main(argv: Sequence[str]) -> int:
     checked_model_path(arguments.model_dir, load_manifest(arguments.model_dir), "fp32")
     examples = read_examples(arguments.pairs, arguments.teacher, arguments.count, tuple(arguments.exclude))
     results = quantize_model_dir(arguments.model_dir, examples, limits)
+    told: dict[str, object] = {name: asdict(found) for name, found in results.items()}
+    if arguments.compare:
+        told["comparison"] = _compare(arguments.model_dir, examples)
     if arguments.json is not None:
-        _write_json(arguments.json, {name: asdict(found) for name, found in results.items()})
+        _write_json(arguments.json, told)
     return _tell(results, limits)
 
 
@@ -65,6 +69,7 @@ def _parser() -> Parser:
     add("--max-drop-db", type=float, default=Limits.max_drop_db, help=drop)
     agreement = f"PSNR to FP32 that the worst pair must keep, in dB (default {Limits.min_agreement_db})"
     add("--min-agreement-db", type=float, default=Limits.min_agreement_db, help=agreement)
+    add("--compare", action="store_true", help="also print what ONNX Runtime's own quantizer makes of it")
     add("--json", type=Path, help="write what was measured to this file too")
     return parser
 
@@ -85,6 +90,19 @@ def quantize_model_dir(model_dir: Path, examples: list[Example], limits: Limits)
     _write_calibration(model_dir / CALIBRATION_NAME, choice, calibration, held_out)
     save_manifest(model_dir, _enter(model_dir, manifest, passed, results))
     return results
+
+
+def _compare(model_dir: Path, examples: list[Example]) -> dict[str, dict[str, float | int]]:
+    """Prints and returns how irvis's INT8 file stands beside the stock quantizer's."""
+    manifest = load_manifest(model_dir)
+    if "int8" not in manifest.files:
+        raise ContractError(
+            f"{model_dir}: has no INT8 file to compare, as none passed the gate; see --max-drop-db"
+        )
+    own, full = (onnx.load(checked_model_path(model_dir, manifest, name)) for name in ("int8", "fp32"))
+    rows = stock.compare(full, own, *split(examples))
+    sys.stdout.write(stock.table(rows))
+    return {name: dict(row) for name, row in rows.items()}
 
 
 def _enter(
