@@ -92,7 +92,7 @@ def test_the_command_writes_numbers_and_pictures(
     ]
     figures = [
         "--figures",
-        "likeness,static,clips,patch,robust,metrics",
+        "likeness,static,clips,patch,moved,robust,metrics",
         "--severities",
         "0.5",
         "--threads",
@@ -108,7 +108,14 @@ def test_the_command_writes_numbers_and_pictures(
     assert any("tiles" in text for text in found["judged"]["not_measured"])
     assert {verdict["model"] for verdict in found["verdicts"]} == {"irvis-s"}
     page = (output / "judged.md").read_text()
-    for heading in ("## Verdict", "## A white patch appears", "## Metrics on val, 2 pairs", "**NO**"):
+    assert set(found["judged"]["moved"]) == {PUBLISHED, "irvis-s"}
+    for heading in (
+        "## Verdict",
+        "## A white patch appears",
+        "## Mirrored and moved pictures",
+        "## Metrics on val, 2 pairs",
+        "**NO**",
+    ):
         assert heading in page
     assert {path.suffix for path in output.iterdir()} == {".json", ".md", ".png"}
 

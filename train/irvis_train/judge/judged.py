@@ -116,6 +116,8 @@ class Judged:
     patch: dict[str, dict[str, JumpSummary]]
     """By the picture in which the patch appears."""
     tiles: dict[str, TileSummary]
+    moved: dict[str, dict[str, float]]
+    """PSNR in dB by what was done to the picture."""
     robustness: dict[str, RobustnessSummary]
     metrics: dict[str, MetricsTable]
     """By set of pairs."""

@@ -34,6 +34,7 @@ def page(judged: Judged, verdicts: Sequence[Verdict], pictures: Sequence[Path]) 
         *_flicker("Flicker on clips, motion compensated", judged.clip_flicker),
         *_patch(judged),
         *_tiles(judged),
+        *_moved(judged),
         *_robustness(judged),
         *(text for name, table in judged.metrics.items() for text in _metrics(name, table, judged)),
         *_pictures(pictures),
@@ -137,6 +138,18 @@ def _tiles(judged: Judged) -> list[str]:
             rows.append((name, field, overlap, *values))
     head = ("", "receptive field px", "overlap px", "mean levels", "99.9 %", "largest")
     return ["## Tiles against the whole", _table(head, rows)] if rows else []
+
+
+def _moved(judged: Judged) -> list[str]:
+    if not judged.moved:
+        return []
+    changes = list(next(iter(judged.moved.values())))
+    rows = [(name, *(f"{found[change]:.1f}" for change in changes)) for name, found in judged.moved.items()]
+    note = (
+        "PSNR in dB of the fused picture of a mirrored or moved pair to the mirrored or moved fused picture, "
+        f"borders left out, on {len(judged.setting.static_pairs)} pairs."
+    )
+    return ["## Mirrored and moved pictures", _table(("", *changes), rows), note]
 
 
 def _robustness(judged: Judged) -> list[str]:

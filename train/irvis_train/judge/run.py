@@ -24,12 +24,13 @@ from .flicker import judge_clips, judge_static
 from .judged import SCHEMA, Judged, JudgedModel, Limits, Setting
 from .material import list_pairs, read_clips, read_pairs, some_of
 from .metrics_table import WANTED, judge_metrics, metric_names
+from .moved import judge_moved
 from .patch import judge_patch
 from .pictures import write_pictures
 from .robust import judge_robustness
 from .tiles import judge_tiles
 
-FIGURES = ("likeness", "static", "clips", "patch", "tiles", "robust", "metrics")
+FIGURES = ("likeness", "static", "clips", "patch", "tiles", "moved", "robust", "metrics")
 Result = TypeVar("Result")
 
 
@@ -133,6 +134,7 @@ def _measure(
         clip_flicker=clock.run("clips", lambda: judge_clips(contenders, material.clips, smoothing)),
         likeness=clock.run("likeness", lambda: judge_likeness(contenders, material.pairs)),
         tiles=clock.run("tiles", lambda: judge_tiles(contenders, material.tiles)),
+        moved=clock.run("moved", lambda: judge_moved(contenders, material.static)),
         robustness=clock.run(
             "robust", lambda: judge_robustness(contenders, material.robust, options.severities)
         ),
