@@ -27,14 +27,18 @@ from irvis_runtime.contract import (
 from irvis_runtime.errors import ContractError
 from irvis_runtime.model_files.onnx_file import check_onnx
 
-from . import fp16, stock
-from .examples import Example, extremes, read_examples, split
+from . import fp16, stock, trt
+from .examples import Example, extremes, middle, read_examples, split
 from .gate import Fidelity, Limits, measure
 from .int8 import quantize
 from .ranges import Choice, choose_ranges
 from .sessions import open_bytes
 
-FILES = {"int8": ("model.int8.onnx", 17), "fp16": ("model.fp16.onnx", fp16.OPSET)}
+FILES = {
+    "int8": ("model.int8.onnx", 17),
+    "fp16": ("model.fp16.onnx", fp16.OPSET),
+    "int8-trt": ("model.int8-trt.onnx", trt.OPSET),
+}
 CALIBRATION_NAME = "calibration.json"
 
 
@@ -75,7 +79,7 @@ def _parser() -> Parser:
 
 
 def quantize_model_dir(model_dir: Path, examples: list[Example], limits: Limits) -> dict[str, Fidelity]:
-    """Makes both files, enters those that pass the gate into the manifest, and returns what each showed.
+    """Makes all files, enters those that pass the gate into the manifest, and returns what each showed.
 
     A file that fails is not written, and an older one of its precision leaves the manifest.
     """
@@ -83,7 +87,12 @@ def quantize_model_dir(model_dir: Path, examples: list[Example], limits: Limits)
     model = onnx.load(checked_model_path(model_dir, manifest, "fp32"))
     calibration, held_out = split(examples)
     choice = choose_ranges(model, calibration, held_out, extremes())
-    made = {"int8": quantize(model, choice.ranges, choice.rounded), "fp16": fp16.to_fp16(model)}
+    inputs = [middle(example).inputs for example in calibration]
+    made = {
+        "int8": quantize(model, choice.ranges, choice.rounded),
+        "fp16": fp16.to_fp16(model),
+        "int8-trt": trt.to_trt(model, inputs, extremes(), choice.compensated),
+    }
     full = open_bytes(model)
     results = {name: measure(full, open_bytes(graph), held_out) for name, graph in made.items()}
     passed = {name: graph for name, graph in made.items() if not results[name].failures(limits)}

@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import ModelProto
@@ -23,6 +22,7 @@ from irvis_runtime.progress import Progress
 
 from .examples import Example, middle
 from .int8 import quantize, quantized_tensors
+from .observe import observe
 from .range import Range
 from .rounding import round_weights
 from .sessions import open_bytes
@@ -30,7 +30,6 @@ from .weights import Rounded
 
 CLIP_SHARES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5)
 DESCENT_SHARES = (0.7, 0.85, 1.2)
-SAMPLES_PER_TENSOR = 4096
 
 
 @dataclass
@@ -40,6 +39,8 @@ class Choice:
     ranges: dict[str, Range]
     rounded: dict[str, Rounded]
     """Weights by their convolution's name; empty where rounding to the nearest was better."""
+    compensated: dict[str, Rounded]
+    """The same, whether it was better here or not."""
     method: str
     held_out_error: dict[str, float]
     steps: list[dict[str, float | str]] = field(default_factory=list)
@@ -71,7 +72,7 @@ def choose_ranges(
 ) -> Choice:
     """Returns the ranges of all tensors that INT8 needs and the weights' levels."""
     names = quantized_tensors(model)
-    values, bounds = _observe(model, names, [example.inputs for example in calibration], extremes)
+    values, bounds = observe(model, names, [example.inputs for example in calibration], extremes)
     first = {
         "minmax": {name: Range(*bounds[name]) for name in names},
         "local-mse": {name: _local_mse_range(values[name], bounds[name]) for name in names},
@@ -88,40 +89,12 @@ def choose_ranges(
     judge = Judge(model, held_out)
     on_held_out = {method: judge.error(*candidate) for method, candidate in candidates.items()}
     best = min(on_held_out, key=on_held_out.__getitem__)
-    return Choice(*candidates[best], best, on_held_out, steps)
+    return Choice(*candidates[best], rounded, best, on_held_out, steps)
 
 
 def _picture(session: ort.InferenceSession, example: Example) -> NDArray[np.float32]:
     fused: NDArray[np.uint8] = session.run([FUSED], example.inputs)[0][0, 0]
     return fused.astype(np.float32)
-
-
-def _observe(
-    model: ModelProto,
-    names: Sequence[str],
-    calibration: Sequence[Mapping[str, NDArray[np.generic]]],
-    extremes: Sequence[Mapping[str, NDArray[np.generic]]],
-) -> tuple[dict[str, NDArray[np.float32]], dict[str, tuple[float, float]]]:
-    """Samples of every tensor's values over the calibration pairs, and its bounds over the extremes too."""
-    watched = ModelProto()
-    watched.CopyFrom(model)
-    watched.graph.output.extend(
-        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names
-    )
-    session = open_bytes(watched)
-    random = np.random.default_rng(0)
-    samples: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}
-    low, high = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
-    for position, inputs in enumerate([*calibration, *extremes]):
-        for name, tensor in zip(names, session.run(list(names), dict(inputs)), strict=True):
-            # Unlike Python's, numpy's minimum hands on a NaN, which Range then refuses.
-            low[name] = float(np.minimum(low[name], tensor.min()))
-            high[name] = float(np.maximum(high[name], tensor.max()))
-            if position < len(calibration):
-                samples[name].append(random.choice(tensor.ravel(), SAMPLES_PER_TENSOR))
-    return {name: np.concatenate(parts) for name, parts in samples.items()}, {
-        n: (low[n], high[n]) for n in names
-    }
 
 
 def _local_mse_range(values: NDArray[np.float32], bounds: tuple[float, float]) -> Range:

@@ -13,6 +13,7 @@ from irvis_quantize import ranges
 from irvis_quantize.examples import Example, extremes, split
 from irvis_quantize.graph import Graph
 from irvis_quantize.int8 import quantize, quantized_tensors
+from irvis_quantize.observe import observe
 from irvis_quantize.range import Range
 from irvis_quantize.ranges import Choice, Judge, choose_ranges
 from irvis_quantize.sessions import open_bytes
@@ -68,14 +69,13 @@ def test_a_bad_min_max_is_not_taken(
     tiny: ModelProto, examples: list[Example], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Bounds that an outlier stretched: shares of them are better, and are found."""
-    observe = ranges._observe
 
     def stretched(*arguments: Any) -> Any:
         values, bounds = observe(*arguments)
         return values, {name: (4.0 * low, 4.0 * high) for name, (low, high) in bounds.items()}
 
     monkeypatch.setattr(ranges, "DESCENT_SHARES", ())
-    monkeypatch.setattr(ranges, "_observe", stretched)
+    monkeypatch.setattr(ranges, "observe", stretched)
     calibration, held_out = split(examples)
     found = choose_ranges(tiny, calibration, held_out, extremes())
     assert found.method != "minmax"
