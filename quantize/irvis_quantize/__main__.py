@@ -31,6 +31,7 @@ from . import fp16, stock, trt
 from .examples import Example, extremes, middle, read_examples, split
 from .gate import Fidelity, Limits, measure
 from .int8 import quantize
+from .lint import find_faults
 from .ranges import Choice, choose_ranges
 from .sessions import open_bytes
 
@@ -85,6 +86,7 @@ def quantize_model_dir(model_dir: Path, examples: list[Example], limits: Limits)
     """
     manifest = load_manifest(model_dir)
     model = onnx.load(checked_model_path(model_dir, manifest, "fp32"))
+    _check_rules(model, "model.onnx")
     calibration, held_out = split(examples)
     choice = choose_ranges(model, calibration, held_out, extremes())
     inputs = [middle(example).inputs for example in calibration]
@@ -93,12 +95,23 @@ def quantize_model_dir(model_dir: Path, examples: list[Example], limits: Limits)
         "fp16": fp16.to_fp16(model),
         "int8-trt": trt.to_trt(model, inputs, extremes(), choice.compensated),
     }
+    _check_rules(made["int8-trt"], FILES["int8-trt"][0])
     full = open_bytes(model)
     results = {name: measure(full, open_bytes(graph), held_out) for name, graph in made.items()}
     passed = {name: graph for name, graph in made.items() if not results[name].failures(limits)}
     _write_calibration(model_dir / CALIBRATION_NAME, choice, calibration, held_out)
     save_manifest(model_dir, _enter(model_dir, manifest, passed, results))
     return results
+
+
+def _check_rules(model: ModelProto, name: str) -> None:
+    """ContractError where TensorRT would refuse the graph or run it slowly."""
+    faults = find_faults(model)
+    if faults:
+        more = f" and {len(faults) - 1} more" if len(faults) > 1 else ""
+        raise ContractError(
+            f"{name}: TensorRT would not take it as it is: {faults[0]}{more}; export the model again"
+        )
 
 
 def _compare(model_dir: Path, examples: list[Example]) -> dict[str, dict[str, float | int]]:

@@ -76,6 +76,7 @@ def test_nothing_else_is_left(done: Path) -> None:
         "calibration.json",
         "manifest.json",
         "model.fp16.onnx",
+        "model.int8-trt.onnx",
         "model.int8.onnx",
         "model.onnx",
         "student.safetensors",

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from onnx import ModelProto
+
+from irvis_quantize.examples import extremes
+from irvis_quantize.gate import psnr_db
+from irvis_quantize.graph import Graph
+from irvis_quantize.layers import quantized_layers
+from irvis_quantize.lint import find_faults
+from irvis_quantize.rounding import round_weights
+from irvis_quantize.sessions import open_bytes
+from irvis_quantize.trt import symmetric_step, to_trt
+from irvis_quantize.weights import MAX_LEVEL
+from irvis_runtime.contract import FUSED
+
+Inputs = Callable[[int, int, int], dict[str, NDArray[np.generic]]]
+
+
+@pytest.fixture(scope="module", params=["tiny", "tiny_fine"])
+def pair_of_models(request: pytest.FixtureRequest, make_inputs: Inputs) -> tuple[ModelProto, ModelProto]:
+    """A FP32 model and its file for TensorRT."""
+    model: ModelProto = request.getfixturevalue(request.param)
+    inputs = [make_inputs(seed, 96, 128) for seed in range(4)]
+    return model, to_trt(model, inputs, extremes(), round_weights(model, inputs))
+
+
+def test_only_what_convolutions_take_is_quantized(pair_of_models: tuple[ModelProto, ModelProto]) -> None:
+    model, made = pair_of_models
+    graph = Graph(made)
+    named = {
+        layer.conv.name for layer in quantized_layers(Graph(ModelProto.FromString(model.SerializeToString())))
+    }
+    for conv in graph.nodes("Conv"):
+        makers = [graph.producer.get(name) for name in conv.input[:2]]
+        is_levels = [maker is not None and maker.op_type == "DequantizeLinear" for maker in makers]
+        assert is_levels == [conv.name in named] * 2, conv.name
+    for node in graph.nodes("QuantizeLinear"):
+        behind = graph.only_consumer(node.output[0])
+        assert behind is not None
+        assert behind.op_type == "DequantizeLinear"
+        assert {taker.op_type for taker in graph.consumers[behind.output[0]]} <= {"Conv", "Add"}
+
+
+def test_it_keeps_the_rules_of_tensorrt(pair_of_models: tuple[ModelProto, ModelProto]) -> None:
+    model, made = pair_of_models
+    assert find_faults(made) == []
+    assert find_faults(model) == []
+
+
+def test_agrees_with_fp32_on_other_pictures(
+    pair_of_models: tuple[ModelProto, ModelProto], make_inputs: Inputs
+) -> None:
+    full, levels = (open_bytes(model) for model in pair_of_models)
+    for seed in range(20, 23):
+        inputs = make_inputs(seed, 96, 128)
+        fused, expected = (session.run([FUSED], inputs)[0].astype(np.float32) for session in (levels, full))
+        assert psnr_db(fused - expected) > 30.0
+
+
+@given(st.lists(st.floats(-100.0, 100.0, width=32), min_size=1, max_size=50))
+def test_a_step_is_at_most_what_holds_all(values: list[float]) -> None:
+    array = np.array(values, np.float32)
+    largest = float(np.abs(array).max())
+    step = float(symmetric_step(array, largest))
+    assert 0.0 < step <= max(largest, 1e-6) / MAX_LEVEL * 1.001
+
+
+def test_an_outlier_does_not_cost_the_others_their_levels() -> None:
+    values = np.append(np.random.default_rng(1).normal(0.0, 1.0, 100_000), 60.0).astype(np.float32)
+    assert float(symmetric_step(values, 60.0)) < 0.8 * 60.0 / MAX_LEVEL
