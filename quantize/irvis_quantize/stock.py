@@ -8,6 +8,7 @@ import logging
 import tempfile
 import time
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -40,13 +41,21 @@ Row = Mapping[str, float | int]
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]
+    """The middles of the pairs, as `choose_ranges` takes them, of the size that most of them have.
+
+    The stock histograms stack all pictures of a tensor and fail on different sizes.
+    """
+
     def __init__(self, examples: Sequence[Example]) -> None:
-        self._left = iter(examples)
+        parts = [middle(example) for example in examples]
+        sizes = Counter(part.target_hw.shape for part in parts)
+        (usual, _), *_ = sizes.most_common(1)
+        self._left = iter([part for part in parts if part.target_hw.shape == usual])
 
     def get_next(self) -> dict[str, NDArray[np.generic]] | None:
-        """The ports of the next pair's middle, as `choose_ranges` takes it; None after the last."""
-        example = next(self._left, None)
-        return None if example is None else middle(example).inputs
+        """The ports of the next; None after the last."""
+        part = next(self._left, None)
+        return None if part is None else part.inputs
 
 
 def quantize_by_stock(model: ModelProto, method: str, calibration: Sequence[Example]) -> ModelProto:

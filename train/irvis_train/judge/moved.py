@@ -12,7 +12,8 @@ import numpy as np
 
 from irvis_runtime.context import make_context
 from irvis_runtime.progress import Progress
-from irvis_train.data import LabelledPair
+from irvis_train.data import LabelledPair, as_tensor
+from irvis_train.losses import psnr_db
 
 from .contenders import Contender, Context, Picture
 
@@ -48,13 +49,13 @@ def _agreements(contender: Contender, pair: LabelledPair) -> dict[str, float]:
         np.ascontiguousarray(pair.visible_hw[:, ::-1]),
         mirrored_context,
     )
-    found = {"mirrored": _psnr_db(mirrored[:, ::-1], whole)}
+    found = {"mirrored": _agreement_db(mirrored[:, ::-1], whole)}
     for shift in SHIFTS_PX:
         infrared_hw, visible_hw = (
             np.ascontiguousarray(plane[shift:, shift:]) for plane in (pair.infrared_hw, pair.visible_hw)
         )
         moved = contender.fuse(infrared_hw, visible_hw, context)
-        found[f"moved by {shift} px"] = _psnr_db(_inside(moved), _inside(whole[shift:, shift:]))
+        found[f"moved by {shift} px"] = _agreement_db(_inside(moved), _inside(whole[shift:, shift:]))
     return found
 
 
@@ -63,6 +64,5 @@ def _inside(picture_hw: Picture) -> Picture:
     return picture_hw[rows:-rows, columns:-columns]
 
 
-def _psnr_db(a: Picture, b: Picture) -> float:
-    error = float(np.square(a.astype(np.float64) - b).mean())
-    return 100.0 if error == 0.0 else float(10.0 * np.log10(255.0**2 / error))
+def _agreement_db(a: Picture, b: Picture) -> float:
+    return psnr_db(as_tensor(a), as_tensor(b))
