@@ -40,6 +40,8 @@ FILES = {
     "fp16": ("model.fp16.onnx", fp16.OPSET),
     "int8-trt": ("model.int8-trt.onnx", trt.OPSET),
 }
+CAMERA_HW = (480, 640)
+"""Noise at a camera's size has other thumbnails than at a small one."""
 CALIBRATION_NAME = "calibration.json"
 
 
@@ -88,7 +90,7 @@ def quantize_model_dir(model_dir: Path, examples: list[Example], limits: Limits)
     model = onnx.load(checked_model_path(model_dir, manifest, "fp32"))
     _check_rules(model, "model.onnx")
     calibration, held_out = split(examples)
-    choice = choose_ranges(model, calibration, held_out, extremes())
+    choice = choose_ranges(model, calibration, held_out, extremes(), extremes(CAMERA_HW))
     inputs = [middle(example).inputs for example in calibration]
     made = {
         "int8": quantize(model, choice.ranges, choice.rounded),

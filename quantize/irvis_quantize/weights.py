@@ -38,14 +38,10 @@ def store_weights(
     modulated: list[tuple[Layer, Modulated]] = []
     scaled: list[tuple[Layer, Scaled, str]] = []
     for layer, input_step in zip(layers, steps, strict=True):
-        conv, order, source = layer.conv, _channel_order(layer, graph), layer.conv.input
-        weight = _floats(graph, source[1])
-        bias = _floats(graph, source[2]) if len(source) > 2 else np.zeros(len(weight), np.float32)
-        found = rounded.get(conv.name) or plainly_rounded(weight, bias)
-        found = _coarse_enough(found, weight, input_step)
-        step, levels, bias = found.step[order], found.levels[order], found.bias[order]
-        del source[1:]
-        source.append(graph.constant(f"{conv.name}_weight_levels", levels))
+        conv, order = layer.conv, _channel_order(layer, graph)
+        found = _rounded_layer(graph, layer, input_step, rounded.get(conv.name))
+        step, bias = found.step[order], found.bias[order]
+        conv.input[1:] = [graph.constant(f"{conv.name}_weight_levels", found.levels[order])]
         if layer.multiply is not None and layer.add is not None:
             scale, offset = layer.multiply.input[1], layer.add.input[1]
             channels = _modulated_channels(layer, len(bias))
@@ -67,6 +63,14 @@ def store_weights(
     parts = modulated_scales(graph, [part for _, part in modulated])
     for (layer, _), scales in zip(modulated, parts, strict=True):
         _finish(graph, layer, scales)
+
+
+def _rounded_layer(graph: Graph, layer: Layer, input_step: float, given: Rounded | None) -> Rounded:
+    """The layer's weights as levels: those given, or each rounded to the nearest."""
+    source = layer.conv.input
+    weight = _floats(graph, source[1])
+    bias = _floats(graph, source[2]) if len(source) > 2 else np.zeros(len(weight), np.float32)
+    return _coarse_enough(given or plainly_rounded(weight, bias), weight, input_step)
 
 
 def _channel_order(layer: Layer, graph: Graph) -> NDArray[np.int64]:
