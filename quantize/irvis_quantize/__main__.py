@@ -40,6 +40,7 @@ FILES = {
     "fp16": ("model.fp16.onnx", fp16.OPSET),
     "int8-trt": ("model.int8-trt.onnx", trt.OPSET),
 }
+DEFAULT = ("int8", "fp16")
 CAMERA_HW = (480, 640)
 """Noise at a camera's size has other thumbnails than at a small one."""
 CALIBRATION_NAME = "calibration.json"
@@ -49,10 +50,11 @@ def main(argv: Sequence[str]) -> int:
     """Runs `irvis quantize ...` and returns its exit code: 1 where a precision did not pass the gate."""
     arguments = _parser().parse_args(argv)
     limits = Limits(arguments.max_drop_db, arguments.min_agreement_db)
+    precisions = _precisions(arguments.precisions)
     # Before the teacher works for minutes.
     checked_model_path(arguments.model_dir, load_manifest(arguments.model_dir), "fp32")
     examples = read_examples(arguments.pairs, arguments.teacher, arguments.count, tuple(arguments.exclude))
-    results = quantize_model_dir(arguments.model_dir, examples, limits)
+    results = quantize_model_dir(arguments.model_dir, examples, limits, precisions)
     told: dict[str, object] = {name: asdict(found) for name, found in results.items()}
     if arguments.compare:
         told["comparison"] = _compare(arguments.model_dir, examples)
@@ -72,6 +74,12 @@ def _parser() -> Parser:
     add("--teacher", type=Path, required=True, help=teacher)
     add("--count", type=int, default=36, help="pairs to take (default 36); every third one judges")
     add("--exclude", action="append", default=[], help="part of pair names to leave out; may be repeated")
+    add(
+        "--precisions",
+        metavar="A,B",
+        default=",".join(DEFAULT),
+        help=f"of {', '.join(FILES)} (default: all but int8-trt)",
+    )
     drop = f"PSNR to the teacher that may be lost, in dB (default {Limits.max_drop_db})"
     add("--max-drop-db", type=float, default=Limits.max_drop_db, help=drop)
     agreement = f"PSNR to FP32 that the worst pair must keep, in dB (default {Limits.min_agreement_db})"
@@ -81,8 +89,21 @@ def _parser() -> Parser:
     return parser
 
 
-def quantize_model_dir(model_dir: Path, examples: list[Example], limits: Limits) -> dict[str, Fidelity]:
-    """Makes all files, enters those that pass the gate into the manifest, and returns what each showed.
+def _precisions(letters: str) -> tuple[str, ...]:
+    """The names in `letters`; ContractError for one that is no precision to make."""
+    names = tuple(name.strip() for name in letters.split(","))
+    for name in names:
+        if name not in FILES:
+            raise ContractError(
+                f"--precisions: expected some of {', '.join(FILES)}, got {name!r}; correct it"
+            )
+    return names
+
+
+def quantize_model_dir(
+    model_dir: Path, examples: list[Example], limits: Limits, precisions: Sequence[str] = DEFAULT
+) -> dict[str, Fidelity]:
+    """Makes the files of these precisions and returns what each showed; the manifest gets those that pass.
 
     A file that fails is not written, and an older one of its precision leaves the manifest.
     """
@@ -91,13 +112,15 @@ def quantize_model_dir(model_dir: Path, examples: list[Example], limits: Limits)
     _check_rules(model, "model.onnx")
     calibration, held_out = split(examples)
     choice = choose_ranges(model, calibration, held_out, extremes(), extremes(CAMERA_HW))
-    inputs = [middle(example).inputs for example in calibration]
-    made = {
-        "int8": quantize(model, choice.ranges, choice.rounded),
-        "fp16": fp16.to_fp16(model),
-        "int8-trt": trt.to_trt(model, inputs, extremes(), choice.compensated),
-    }
-    _check_rules(made["int8-trt"], FILES["int8-trt"][0])
+    made = {}
+    if "int8" in precisions:
+        made["int8"] = quantize(model, choice.ranges, choice.rounded)
+    if "fp16" in precisions:
+        made["fp16"] = fp16.to_fp16(model)
+    if "int8-trt" in precisions:
+        inputs = [middle(example).inputs for example in calibration]
+        made["int8-trt"] = trt.to_trt(model, inputs, extremes(), choice.compensated)
+        _check_rules(made["int8-trt"], FILES["int8-trt"][0])
     full = open_bytes(model)
     results = {name: measure(full, open_bytes(graph), held_out) for name, graph in made.items()}
     passed = {name: graph for name, graph in made.items() if not results[name].failures(limits)}

@@ -76,11 +76,23 @@ def test_nothing_else_is_left(done: Path) -> None:
         "calibration.json",
         "manifest.json",
         "model.fp16.onnx",
-        "model.int8-trt.onnx",
         "model.int8.onnx",
         "model.onnx",
         "student.safetensors",
     ]
+
+
+def test_a_file_for_tensorrt_is_made_where_it_is_asked_for(
+    model_dir: Path, pairs_dir: Path, tolerances: Mapping[str, float]
+) -> None:
+    """Alone; what was there of other precisions stays."""
+    before = load_manifest(model_dir).files
+    asked = words(model_dir, pairs_dir, "--precisions", "int8-trt", "--max-drop-db", "5")
+    assert irvis(asked) == 0
+    after = load_manifest(model_dir).files
+    assert set(after) == {*before, "int8-trt"}
+    assert after["int8-trt"].opset == 17
+    assert after["int8-trt"].sha256 == sha256_of(model_dir / "model.int8-trt.onnx")
 
 
 def ruin(model: ModelProto, ranges: Mapping[str, Range], rounded: Mapping[str, Rounded]) -> ModelProto:
@@ -134,6 +146,7 @@ def test_a_limit_of_the_users_own(
         (["--count", "2"], "--count: expected 3 or more, got 2"),
         (["--count", "-7"], "--count: expected 3 or more, got -7"),
         (["--count", "many"], "argument --count: invalid int value: 'many'"),
+        (["--precisions", "int8,int4"], "--precisions: expected some of int8, fp16, int8-trt, got 'int4'"),
         (["--max-drop-db", "nan"], "--max-drop-db: expected a number of dB, got nan"),
         (["--min-agreement-db", "inf"], "--min-agreement-db: expected a number of dB, got inf"),
         (["--teacher", "no-such.onnx"], "no-such.onnx: expected a teacher"),
