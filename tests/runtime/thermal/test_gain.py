@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from irvis_runtime.cameras.gain import SmoothGain
+from irvis_runtime.thermal.gain import SmoothGain
 
 SECOND = 1_000_000_000
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from irvis_runtime.agc import stretch_to_8_bit
+from irvis_runtime.thermal.agc import stretch_to_8_bit
 
 Picture = NDArray[Any]
 
