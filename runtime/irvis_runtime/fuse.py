@@ -33,9 +33,9 @@ NAMES_SHOWN = 5
 DESCRIPTION = "Fuses an infrared and a visible picture, two folders of them, or two videos, into one."
 EPILOG = """\
 pictures  PNG, JPEG or TIFF, 8 or 16 bits. 16-bit infrared is stretched between its 0.5 and 99.5
-          percentile (or as --agc and --range say), 16-bit visible is divided by 257. The result has 8 bits and the visible
-          picture's colour. It goes to OUT, or under the visible picture's name into OUT where that
-          is a folder. An EXIF orientation is not applied.
+          percentile unless --agc or --range say otherwise, 16-bit visible is divided by 257. The
+          result has 8 bits and the visible picture's colour. It goes to OUT, or under the visible
+          picture's name into OUT where that is a folder. An EXIF orientation is not applied.
 folders   Pictures of the same name, whatever their suffixes; results go into the folder OUT as PNG.
           A pair that cannot be fused is reported, the others are fused, and the exit code is 2.
 videos    OUT is .mp4 (MPEG-4), .avi (Motion JPEG) or .mkv (FFV1, lossless). Frames are decoded to

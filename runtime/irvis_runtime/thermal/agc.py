@@ -24,7 +24,7 @@ class Agc(Protocol):
     """A rule that makes a curve for the counts of a picture."""
 
     def curve(self, counts: NDArray[np.uint16]) -> NDArray[np.float32]:
-        """Returns the grey, float32 0..255, of each of the 65536 counts; none is darker than the one before."""
+        """Returns the grey, float32 0..255, of each of the 65536 counts; it never falls."""
         ...
 
 
@@ -62,10 +62,10 @@ class PlateauAgc:
         low, high = MIDDLE - ends[-1] / 2, MIDDLE + ends[-1] / 2
         beyond = first + steps.size
         greys = np.empty(65536, np.float32)
-        greys[:first] = low - self.max_gain * (first - _COUNTS[:first])
+        greys[:first] = low - self.max_gain * (first - 0.5 - _COUNTS[:first])
         # A count lies in the middle of its own step.
         greys[first:beyond] = low + ends - steps / 2
-        greys[beyond:] = high + self.max_gain * (_COUNTS[beyond:] - (beyond - 1))
+        greys[beyond:] = high + self.max_gain * (_COUNTS[beyond:] - (beyond - 0.5))
         return np.clip(greys, 0, 255, out=greys)
 
 
