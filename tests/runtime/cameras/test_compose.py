@@ -199,11 +199,12 @@ def test_infrared_alone_has_the_rigs_palette_and_goes_on_while_it_is_frozen(fuse
         composer.add_infrared(infrared(time_ms))
         alone = composer.from_infrared()
         assert alone is not None
-        shown.append((alone.picture.time_ns // MS, alone.is_frozen))
+        picture = alone.picture
+        shown.append((picture.time_ns // MS, alone.is_frozen))
     assert shown == [(0, False), (100, True), (200, True)]
     luma_hw, chroma = colourise(infrared(0).luma_hw, "ironbow", "1:4:0:0", is_full_range=True)
-    assert np.array_equal(alone.picture.luma_hw, luma_hw)
-    assert np.array_equal(alone.picture.chroma, chroma)
+    assert np.array_equal(picture.luma_hw, luma_hw)
+    assert np.array_equal(picture.chroma, chroma)
     assert chroma.std() > 10
 
 

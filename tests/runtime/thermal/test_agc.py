@@ -67,7 +67,8 @@ def test_a_hotter_count_is_never_darker(
     low, span = window
     for agc in (LinearAgc(max_gain), PlateauAgc(plateau_percent, max_gain), FixedAgc(low, low + span)):
         curve = agc.curve(counts_hw)
-        assert (curve.shape, curve.dtype) == ((65536,), np.float32)
+        assert curve.shape == (65536,)
+        assert curve.dtype == np.float32
         assert curve.min() >= 0
         assert curve.max() <= 255
         assert (np.diff(curve) >= 0).all()
@@ -141,7 +142,8 @@ def test_real_pictures_become_grey_in_order(raw16: Path, agc: Agc) -> None:
     for path in paths:
         counts_hw = read_picture(path)
         grey_hw = to_8_bit(counts_hw, agc)
-        assert (grey_hw.shape, grey_hw.dtype) == (counts_hw.shape, np.uint8)
+        assert grey_hw.shape == counts_hw.shape
+        assert grey_hw.dtype == np.uint8
         in_order = grey_hw.ravel()[np.argsort(counts_hw, axis=None)]
         assert (np.diff(in_order.astype(int)) >= 0).all(), path
         if not isinstance(agc, FixedAgc):

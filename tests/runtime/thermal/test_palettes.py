@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from irvis_runtime.cameras.luma_range import to_limited_range
 from irvis_runtime.sinks.picture import Picture, nv12_bytes
@@ -25,7 +26,8 @@ def test_every_palette_has_its_points() -> None:
 
 @pytest.mark.parametrize("is_full_range", [True, False])
 def test_white_hot_and_black_hot_are_neutral(is_full_range: bool) -> None:
-    for palette, greys in (("white-hot", GREYS), ("black-hot", 255 - GREYS)):
+    expected: dict[PaletteName, NDArray[np.uint8]] = {"white-hot": GREYS, "black-hot": 255 - GREYS}
+    for palette, greys in expected.items():
         luma_hw, chroma = colourise(GREYS, palette, "bt709", is_full_range)
         assert np.array_equal(luma_hw, greys if is_full_range else to_limited_range(greys))
         assert (chroma == 128).all()
