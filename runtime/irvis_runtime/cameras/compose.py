@@ -41,8 +41,6 @@ class Composed:
     state: State
     skew_ms: float | None = None
     is_held: bool = False
-    is_frozen: bool = False
-    """The thermal camera repeats its last picture, as behind a closed shutter."""
 
 
 class Composer:
@@ -52,6 +50,7 @@ class Composer:
         self._fuser = fuser
         self._registration = Registration(rig.registration.homography)
         self.thermal = ThermalInput(rig.thermal)
+        """The infrared camera's gain, shutter (`thermal.is_frozen`) and temperatures."""
         self._smoother = ContextSmoother(rig.fusion.context_s)
         self._pairing: Pairing[Frame] = Pairing(rig.limits.max_skew_ms, rig.limits.hold_ms)
         self._last_fused_ns: int | None = None
@@ -75,7 +74,7 @@ class Composer:
         choice = self._pairing.choose(frame.time_ns)
         if choice is None:
             self._last_fused_ns = None
-            return Composed(_picture(frame, frame.luma_hw), "visible-only", is_frozen=self.thermal.is_frozen)
+            return Composed(_picture(frame, frame.luma_hw), "visible-only")
         visible_hw = frame.luma_hw if frame.is_full_range else to_full_range(frame.luma_hw)
         warped_hw = self._infrared_on_visible(choice.frame, _size(visible_hw))
         infrared_hw = self._registration.fill(warped_hw, visible_hw)
@@ -87,7 +86,6 @@ class Composer:
             "fusing",
             choice.skew_ms,
             choice.is_held,
-            self.thermal.is_frozen,
         )
 
     def from_infrared(self) -> Composed | None:
@@ -96,16 +94,14 @@ class Composer:
         self._last_fused_ns = None
         if frame is None:
             return None
-        if visible is None:
-            grey_hw, colorimetry = self.thermal.eight_bit(frame), FULL_RANGE
-        else:
-            grey_hw = self._infrared_on_visible(frame, _size(visible.luma_hw))
-            colorimetry = visible.colorimetry
-        is_full_range = visible is None or visible.is_full_range
-        luma_hw, chroma = self.thermal.colourise(grey_hw, colorimetry, is_full_range)
         # A frozen camera's picture is held, and shown at the time of the repeats.
-        picture = Picture(luma_hw, chroma, self.thermal.seen_ns, colorimetry)
-        return Composed(picture, "infrared-only", is_frozen=self.thermal.is_frozen)
+        time_ns = self.thermal.seen_ns
+        if visible is None:
+            luma_hw, chroma = self.thermal.colourise(self._eight_bit(frame), FULL_RANGE, is_full_range=True)
+            return Composed(Picture(luma_hw, chroma, time_ns, FULL_RANGE), "infrared-only")
+        grey_hw = self._infrared_on_visible(frame, _size(visible.luma_hw))
+        luma_hw, chroma = self.thermal.colourise(grey_hw, visible.colorimetry, visible.is_full_range)
+        return Composed(Picture(luma_hw, chroma, time_ns, visible.colorimetry), "infrared-only")
 
     def _context(
         self, infrared_hw: NDArray[np.uint8], visible_hw: NDArray[np.uint8], time_ns: int
@@ -120,9 +116,12 @@ class Composer:
     def _infrared_on_visible(self, frame: Frame, size_hw: tuple[int, int]) -> NDArray[np.uint8]:
         """The registered infrared picture; made once where a slow camera's frame serves several pictures."""
         if self._warped is None or self._warped[:2] != (frame.time_ns, size_hw):
-            warped_hw = self._registration.warp(self.thermal.eight_bit(frame), size_hw)
+            warped_hw = self._registration.warp(self._eight_bit(frame), size_hw)
             self._warped = frame.time_ns, size_hw, warped_hw
         return self._warped[2]
+
+    def _eight_bit(self, frame: Frame) -> NDArray[np.uint8]:
+        return self.thermal.eight_bit(frame)
 
 
 def _picture(frame: Frame, luma_hw: NDArray[np.uint8]) -> Picture:

@@ -180,7 +180,7 @@ def test_a_frozen_thermal_camera_is_held_flagged_and_left_out(fuser: Fuser) -> N
         content = infrared(0).luma_hw + np.uint8(time_ms == 700)
         composer.add_infrared(infrared(time_ms, content))
         composed = composer.from_visible(visible(time_ms))
-        story.append((time_ms, composed.state, composed.is_held, composed.is_frozen))
+        story.append((time_ms, composed.state, composed.is_held, composer.thermal.is_frozen))
     assert story == [
         (0, "fusing", False, False),
         (100, "fusing", True, False),
@@ -200,7 +200,7 @@ def test_infrared_alone_has_the_rigs_palette_and_goes_on_while_it_is_frozen(fuse
         alone = composer.from_infrared()
         assert alone is not None
         picture = alone.picture
-        shown.append((picture.time_ns // MS, alone.is_frozen))
+        shown.append((picture.time_ns // MS, composer.thermal.is_frozen))
     assert shown == [(0, False), (100, True), (200, True)]
     luma_hw, chroma = colourise(infrared(0).luma_hw, "ironbow", "1:4:0:0", is_full_range=True)
     assert np.array_equal(picture.luma_hw, luma_hw)
