@@ -47,6 +47,11 @@ class SmoothGain:
             self._seen_ns = time_ns
         return look_up(self._table, counts_hw)
 
+    def restart(self) -> None:
+        """Forgets the past: the next frame's own curve is taken."""
+        self._smoother.reset()
+        self._table, self._was_lost = None, False
+
     def _followed(
         self, table: NDArray[np.uint8] | None, sample_hw: NDArray[np.uint16], time_ns: int
     ) -> NDArray[np.uint8]:

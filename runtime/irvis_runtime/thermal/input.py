@@ -49,8 +49,12 @@ class ThermalInput:
         parts = split_frame(frame.luma_hw, self.sensor, self.config.telemetry)
         self.seen_ns = frame.time_ns
         is_calibrating = parts.is_calibrating if self.config.freeze != "off" else None
+        was_frozen = self.is_frozen
         if not self.shutter.is_new(parts.picture_hw, frame.time_ns, is_calibrating):
             return None
+        if was_frozen:
+            # What is measured behind the shutter may move all counts together.
+            self._gain.restart()
         self._newest_hw = parts.picture_hw
         return frame if parts.picture_hw is frame.luma_hw else replace(frame, luma_hw=parts.picture_hw)
 

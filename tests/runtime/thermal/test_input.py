@@ -79,6 +79,18 @@ def test_a_held_picture_does_not_move_the_gain() -> None:
     assert np.array_equal(camera.eight_bit(first), before_hw)
 
 
+def test_counts_that_a_correction_moved_are_shown_as_before() -> None:
+    camera, shown = thermal(sensor="lepton-3", agc_s=10.0), []
+    for time_ms, state, shift in ((0, 3, 0), (115, 2, 0), (900, 3, 30)):
+        given = lepton(time_ms, state, seed=5)
+        given.luma_hw[:120] += np.uint16(shift)
+        taken = camera.take(given)
+        if taken is not None:
+            shown.append(camera.eight_bit(taken))
+    before_hw, after_hw = shown
+    assert np.array_equal(before_hw, after_hw)
+
+
 def test_the_status_has_temperatures_of_radiometric_counts_alone() -> None:
     counts_hw = np.full((120, 160), round((20 + 273.15) / 0.01), np.uint16)
     counts_hw[60:63, 80:83] = round((35.5 + 273.15) / 0.01)
