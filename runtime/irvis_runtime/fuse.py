@@ -25,15 +25,17 @@ from .fuser import Fuser
 from .image import join_colour, write_picture
 from .pairs import Pair, find_pairs, find_unpaired, open_pair
 from .progress import Progress
+from .thermal.agc import Agc, FixedAgc, PlateauAgc
+from .thermal.config import DEFAULT_PLATEAU_PERCENT
 
 NAMES_SHOWN = 5
 
 DESCRIPTION = "Fuses an infrared and a visible picture, two folders of them, or two videos, into one."
 EPILOG = """\
 pictures  PNG, JPEG or TIFF, 8 or 16 bits. 16-bit infrared is stretched between its 0.5 and 99.5
-          percentile, 16-bit visible is divided by 257. The result has 8 bits and the visible
-          picture's colour. It goes to OUT, or under the visible picture's name into OUT where that
-          is a folder. An EXIF orientation is not applied.
+          percentile unless --agc or --range say otherwise, 16-bit visible is divided by 257. The
+          result has 8 bits and the visible picture's colour. It goes to OUT, or under the visible
+          picture's name into OUT where that is a folder. An EXIF orientation is not applied.
 folders   Pictures of the same name, whatever their suffixes; results go into the folder OUT as PNG.
           A pair that cannot be fused is reported, the others are fused, and the exit code is 2.
 videos    OUT is .mp4 (MPEG-4), .avi (Motion JPEG) or .mkv (FFV1, lossless). Frames are decoded to
@@ -56,6 +58,8 @@ class FuseOptions:
     precision: str = "auto"
     is_gray: bool = False
     """Write the fused luma without the visible picture's colour."""
+    agc: Agc | None = None
+    """How 16-bit infrared pictures become 8 bits; None stretches between percentiles."""
     record: Path | None = None
     """Where the record of what was done goes, as JSON."""
 
@@ -80,6 +84,7 @@ def main(argv: Sequence[str]) -> int:
         model_dir=given.model,
         precision=given.precision,
         is_gray=given.gray,
+        agc=_agc(given.agc, given.range),
         record=given.json,
     )
     fuse(options)
@@ -101,8 +106,30 @@ def _parser() -> Parser:
     )
     parser.add_argument("--precision", choices=("auto", *PRECISIONS), default="auto", help="(default: auto)")
     parser.add_argument("--gray", action="store_true", help="write luma without the visible picture's colour")
+    parser.add_argument(
+        "--agc", choices=("linear", "plateau"), help="gain of 16-bit infrared (default: linear)"
+    )
+    parser.add_argument(
+        "--range",
+        type=float,
+        nargs=2,
+        metavar=("BLACK", "WHITE"),
+        help="counts of 16-bit infrared, the same for every picture",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write names, sizes and milliseconds")
     return parser
+
+
+def _agc(kind: str | None, black_white: Sequence[float] | None) -> Agc | None:
+    """What --agc and --range ask for; None stretches each picture between its percentiles."""
+    if black_white is not None:
+        black, white = black_white
+        if kind is not None or not black < white:
+            raise ContractError(
+                f"--range: expected BLACK below WHITE and no --agc, got {black:g} {white:g} and --agc {kind}"
+            )
+        return FixedAgc(black, white)
+    return PlateauAgc(DEFAULT_PLATEAU_PERCENT, max_gain=255.0) if kind == "plateau" else None
 
 
 def fuse(options: FuseOptions) -> FuseRecord:
@@ -111,7 +138,7 @@ def fuse(options: FuseOptions) -> FuseRecord:
     record = FuseRecord()
     with Fuser(options.model_dir, options.precision) as fuser:
         if paths.kind == "folder":
-            _fuse_folders(fuser, paths, options.is_gray, record)
+            _fuse_folders(fuser, paths, options, record)
         elif paths.kind == "video":
             entry, notices = fuse_videos(fuser, paths.infrared, paths.visible, paths.output, options.is_gray)
             record.pictures.append(entry)
@@ -119,13 +146,13 @@ def fuse(options: FuseOptions) -> FuseRecord:
                 _say(notice)
         else:
             pair = Pair(paths.visible.stem, paths.infrared, paths.visible)
-            picture, entry = _fuse_pair(fuser, pair, options.is_gray)
+            picture, entry = _fuse_pair(fuser, pair, options)
             _write(paths.output, picture, entry, record)
     _finish(options, fuser, record)
     return record
 
 
-def _fuse_folders(fuser: Fuser, paths: FusePaths, is_gray: bool, record: FuseRecord) -> None:
+def _fuse_folders(fuser: Fuser, paths: FusePaths, options: FuseOptions, record: FuseRecord) -> None:
     """Fuses every pair; a bad one is reported and passed over, an unwritable output ends the run."""
     pairs = find_pairs(paths.infrared, paths.visible)
     record.unpaired = [str(path) for path in find_unpaired(paths.infrared, paths.visible)]
@@ -136,7 +163,7 @@ def _fuse_folders(fuser: Fuser, paths: FusePaths, is_gray: bool, record: FuseRec
     with Progress("fusing", len(pairs)) as progress:
         for pair in pairs:
             try:
-                picture, entry = _fuse_pair(fuser, pair, is_gray)
+                picture, entry = _fuse_pair(fuser, pair, options)
             except (ContractError, BackendError) as error:
                 _say(str(error))
                 record.failed.append({"name": pair.name, "error": str(error)})
@@ -145,9 +172,9 @@ def _fuse_folders(fuser: Fuser, paths: FusePaths, is_gray: bool, record: FuseRec
             progress.step(f"{len(record.failed)} failed" if record.failed else "")
 
 
-def _fuse_pair(fuser: Fuser, pair: Pair, is_gray: bool) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+def _fuse_pair(fuser: Fuser, pair: Pair, options: FuseOptions) -> tuple[NDArray[np.uint8], dict[str, Any]]:
     """The picture to write, and its entry in the record."""
-    opened = open_pair(pair)
+    opened = open_pair(pair, options.agc)
     start = time.perf_counter()
     fused_hw = fuser.fuse(opened.infrared_hw, opened.visible.luma_hw)
     fuse_ms = (time.perf_counter() - start) * 1e3
@@ -160,7 +187,7 @@ def _fuse_pair(fuser: Fuser, pair: Pair, is_gray: bool) -> tuple[NDArray[np.uint
         "infrared_resized": opened.was_resized,
         "fuse_ms": round(fuse_ms, 3),
     }
-    return fused_hw if is_gray else join_colour(fused_hw, opened.visible), entry
+    return fused_hw if options.is_gray else join_colour(fused_hw, opened.visible), entry
 
 
 def _write(output: Path, picture: NDArray[np.uint8], entry: dict[str, Any], record: FuseRecord) -> None:

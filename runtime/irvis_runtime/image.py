@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import agc, atomic
+from . import atomic
 from .errors import BackendError, ContractError
 from .picture_files import PICTURE_SUFFIXES, read_picture_bytes
+from .thermal.agc import Agc, stretch_to_8_bit, to_8_bit
 
 JPEG_QUALITY = 95
 
@@ -70,11 +71,13 @@ def read_picture(path: Path) -> NDArray[Any]:
     return np.ascontiguousarray(picture[..., :3])
 
 
-def read_infrared(path: Path) -> NDArray[np.uint8]:
-    """An infrared picture as (H, W), 0..255: luma of colour, 16 bits stretched by `agc.stretch_to_8_bit`."""
+def read_infrared(path: Path, agc: Agc | None = None) -> NDArray[np.uint8]:
+    """An infrared picture as (H, W), 0..255: luma of colour, 16 bits by `agc` or `stretch_to_8_bit`."""
     picture = read_picture(path)
     grey_hw = picture if picture.ndim == 2 else luma_bt601(picture)
-    return agc.stretch_to_8_bit(grey_hw) if grey_hw.dtype == np.uint16 else grey_hw
+    if grey_hw.dtype != np.uint16:
+        return grey_hw
+    return stretch_to_8_bit(grey_hw) if agc is None else to_8_bit(grey_hw, agc)
 
 
 def read_visible(path: Path) -> Visible:

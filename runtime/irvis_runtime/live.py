@@ -233,6 +233,7 @@ class Live:
                 "visible": dropped["visible"],
                 "output": sum(branch.dropped for branch in self._branches),
             },
+            "thermal": composer.thermal.status(),
             "cameras": {camera.role: _told(camera) for camera in (self._visible, self._infrared)},
             "outputs": {branch.uri: branch.state for branch in self._branches},
             "backend": fuser.backend,

@@ -15,6 +15,7 @@ from .contract import MIN_SIDE_PX
 from .errors import ContractError
 from .image import Visible, match_infrared, read_infrared, read_visible
 from .picture_files import PICTURE_SUFFIXES
+from .thermal.agc import Agc
 
 INFRARED_FOLDERS = ("ir", "infrared")
 VISIBLE_FOLDERS = ("vis", "vi", "visible")
@@ -106,9 +107,12 @@ def read_pair(pair: Pair) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     return opened.infrared_hw, opened.visible.luma_hw
 
 
-def open_pair(pair: Pair) -> OpenPair:
-    """Both pictures, with colour; ContractError where one cannot be read or has a side under 16 pixels."""
-    infrared_hw, visible = read_infrared(pair.infrared), read_visible(pair.visible)
+def open_pair(pair: Pair, agc: Agc | None = None) -> OpenPair:
+    """Both pictures, with colour; ContractError where one cannot be read or has a side under 16 pixels.
+
+    16-bit infrared becomes 8 bits as in `read_infrared`.
+    """
+    infrared_hw, visible = read_infrared(pair.infrared, agc), read_visible(pair.visible)
     check_size(pair.infrared, infrared_hw.shape)
     check_size(pair.visible, visible.luma_hw.shape)
     height, width = visible.luma_hw.shape

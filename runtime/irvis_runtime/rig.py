@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from .config import load_config
 from .context import DEFAULT_CONTEXT_S
 from .errors import ContractError
+from .thermal.config import ThermalConfig
 
 Row = tuple[float, float, float]
 
@@ -120,13 +121,10 @@ class LimitsConfig:
     start_ms: float = field(
         default=10_000.0, metadata={"doc": "how long the first frame of a camera is waited for"}
     )
-    agc_s: float = field(
-        default=1.0, metadata={"doc": "time constant of the gain of a 16-bit infrared camera"}
-    )
 
     def __post_init__(self) -> None:
         """ContractError for numbers below their least."""
-        for name in ("max_skew_ms", "hold_ms", "agc_s"):
+        for name in ("max_skew_ms", "hold_ms"):
             _at_least(self, name, 0)
         for name in ("lost_ms", "restart_ms", "start_ms"):
             _at_least(self, name, 10)
@@ -147,6 +145,9 @@ class Rig:
         default_factory=RegistrationConfig, metadata={"doc": "infrared onto visible"}
     )
     fusion: FusionConfig = field(default_factory=FusionConfig, metadata={"doc": "the model"})
+    thermal: ThermalConfig = field(
+        default_factory=ThermalConfig, metadata={"doc": "the infrared camera's counts, shutter and colours"}
+    )
     limits: LimitsConfig = field(default_factory=LimitsConfig, metadata={"doc": "times"})
 
     def __post_init__(self) -> None:

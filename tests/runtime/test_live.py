@@ -155,6 +155,7 @@ def test_two_cameras_are_fused_recorded_and_told(start: Start, gstreamer: Module
     assert 0 <= status["skew_ms"]["p50"] <= status["skew_ms"]["p99"] <= 1000
     assert set(status["dropped"]) == {"infrared", "visible", "output"}
     assert {"backend", "precision", "versions", "cameras", "outputs", "held", "time"} <= set(status)
+    assert status["thermal"]["is_frozen"] is False
     assert {"irvis", "gstreamer"} <= set(status["versions"])
     count, last_s = film_size(gstreamer, run.folder / "out.mkv")
     assert count == status["frames"] - status["dropped"]["output"]

@@ -12,9 +12,9 @@ from irvis_runtime.context import ContextSmoother, make_context
 from irvis_runtime.rig import Rig
 from irvis_runtime.sinks.picture import Picture, grey_chroma
 from irvis_runtime.states import State
+from irvis_runtime.thermal.input import ThermalInput
 
 from .frames import FULL_RANGE, Frame
-from .gain import SmoothGain
 from .luma_range import to_full_range, to_limited_range
 from .pairing import Pairing
 from .registration import Registration
@@ -49,7 +49,8 @@ class Composer:
     def __init__(self, fuser: FusesLuma, rig: Rig) -> None:
         self._fuser = fuser
         self._registration = Registration(rig.registration.homography)
-        self._gain = SmoothGain(rig.limits.agc_s)
+        self.thermal = ThermalInput(rig.thermal)
+        """The infrared camera's gain, shutter (`thermal.is_frozen`) and temperatures."""
         self._smoother = ContextSmoother(rig.fusion.context_s)
         self._pairing: Pairing[Frame] = Pairing(rig.limits.max_skew_ms, rig.limits.hold_ms)
         self._last_fused_ns: int | None = None
@@ -62,8 +63,10 @@ class Composer:
         return self._pairing.unused
 
     def add_infrared(self, frame: Frame) -> None:
-        """Takes an infrared frame for the pictures to come."""
-        self._pairing.add(frame)
+        """Takes an infrared frame for the pictures to come; a repeat of the last one ages that one."""
+        picture = self.thermal.take(frame)
+        if picture is not None:
+            self._pairing.add(picture)
 
     def from_visible(self, frame: Frame) -> Composed:
         """Returns the frame fused with its partner; without one, the frame as it is."""
@@ -86,21 +89,19 @@ class Composer:
         )
 
     def from_infrared(self) -> Composed | None:
-        """Returns the newest infrared frame as a grey picture, laid where the visible one was last."""
+        """Returns the newest infrared frame in the rig's palette, laid where the visible one was last."""
         frame, visible = self._pairing.newest(), self._last_visible
         self._last_fused_ns = None
         if frame is None:
             return None
+        # A frozen camera's picture is held, and shown at the time of the repeats.
+        time_ns = self.thermal.seen_ns
         if visible is None:
-            luma_hw = self._eight_bit(frame)
-            return Composed(
-                Picture(luma_hw, grey_chroma(_size(luma_hw)), frame.time_ns, FULL_RANGE), "infrared-only"
-            )
-        luma_hw = self._infrared_on_visible(frame, _size(visible.luma_hw))
-        if not visible.is_full_range:
-            luma_hw = to_limited_range(luma_hw)
-        picture = Picture(luma_hw, grey_chroma(_size(luma_hw)), frame.time_ns, visible.colorimetry)
-        return Composed(picture, "infrared-only")
+            luma_hw, chroma = self.thermal.colourise(self._eight_bit(frame), FULL_RANGE, is_full_range=True)
+            return Composed(Picture(luma_hw, chroma, time_ns, FULL_RANGE), "infrared-only")
+        grey_hw = self._infrared_on_visible(frame, _size(visible.luma_hw))
+        luma_hw, chroma = self.thermal.colourise(grey_hw, visible.colorimetry, visible.is_full_range)
+        return Composed(Picture(luma_hw, chroma, time_ns, visible.colorimetry), "infrared-only")
 
     def _context(
         self, infrared_hw: NDArray[np.uint8], visible_hw: NDArray[np.uint8], time_ns: int
@@ -120,9 +121,7 @@ class Composer:
         return self._warped[2]
 
     def _eight_bit(self, frame: Frame) -> NDArray[np.uint8]:
-        if frame.luma_hw.dtype == np.uint16:
-            return self._gain.apply(frame.luma_hw, frame.time_ns)
-        return frame.luma_hw if frame.is_full_range else to_full_range(frame.luma_hw)
+        return self.thermal.eight_bit(frame)
 
 
 def _picture(frame: Frame, luma_hw: NDArray[np.uint8]) -> Picture:

@@ -39,6 +39,7 @@ class Frame:
 def frame_from_sample(sample: Any, base_time_ns: int, latency_ns: int = 0) -> Frame:
     """Copies an appsink's sample (NV12, I420, GRAY8 or GRAY16_LE) out, whatever its row strides.
 
+    YUY2 is taken as counts of 16 bit, as which some thermal cameras send it.
     `base_time_ns`: the clock's time at running time 0. `latency_ns`: the camera's constant delay, taken off
     the time.
     """
@@ -58,7 +59,7 @@ def frame_from_sample(sample: Any, base_time_ns: int, latency_ns: int = 0) -> Fr
     name = caps.get_structure(0).get_string("format")
     height, width = info.height, info.width
     chroma = None
-    if name == "GRAY16_LE":
+    if name in ("GRAY16_LE", "YUY2"):
         luma = np.ndarray((height, width), np.dtype("<u2"), content, offsets[0], (strides[0], 2))
     else:
         luma = np.ndarray((height, width), np.uint8, content, offsets[0], (strides[0], 1))

@@ -115,8 +115,9 @@ class V4l2Options:
     width: int = field(default=0, metadata={"doc": "pixels"})
     height: int = field(default=0, metadata={"doc": "pixels"})
     fps: float = field(default=0.0, metadata={"doc": "frames a second"})
-    format: Literal["auto", "mjpeg", "yuyv", "nv12", "gray8", "y16"] = field(
-        default="auto", metadata={"doc": "what the camera sends; y16 is a 16-bit thermal camera"}
+    format: Literal["auto", "mjpeg", "yuyv", "nv12", "gray8", "y16", "y16-yuyv"] = field(
+        default="auto",
+        metadata={"doc": "what the camera sends; y16: 16-bit thermal; y16-yuyv: that, declared as YUYV"},
     )
 
 
@@ -126,6 +127,7 @@ V4L2_CAPS = {
     "nv12": "video/x-raw,format=NV12",
     "gray8": "video/x-raw,format=GRAY8",
     "y16": "video/x-raw,format=GRAY16_LE",
+    "y16-yuyv": "video/x-raw,format=YUY2",
 }
 
 
@@ -134,15 +136,20 @@ def _v4l2(uri: Uri, role: Role, platform: Platform) -> Source:
     options = query_options(V4l2Options, uri)
     if not uri.location.startswith("/"):
         raise ContractError(f"{uri.text}: expected a device such as v4l2:///dev/video0, got {uri.location!r}")
-    if options.format == "y16" and role == "visible":
-        raise ContractError(f"{uri.text}: format=y16 is for an infrared camera; choose mjpeg, yuyv or nv12")
+    is_raw = options.format in ("y16", "y16-yuyv")
+    if is_raw and role == "visible":
+        raise ContractError(
+            f"{uri.text}: format={options.format} is for an infrared camera; choose mjpeg, yuyv or nv12"
+        )
     size = "".join(
         f",{key}={value}" for key, value in (("width", options.width), ("height", options.height)) if value
     )
     rate = f",framerate={fps_fraction(options.fps)}" if options.fps else ""
     caps = V4L2_CAPS.get(options.format, "video/x-raw" if size or rate else "")
     wanted = f"{caps}{size}{rate} ! " if caps else ""
-    launch = f"v4l2src name=source do-timestamp=false ! {wanted}{_decode(role, platform)} sync=false"
+    # Counts are not converted; nvvidconv does not know them at all.
+    decode = APPSINK if is_raw else _decode(role, platform)
+    launch = f"v4l2src name=source do-timestamp=false ! {wanted}{decode} sync=false"
     return Source(uri.text, Description(launch, {"source": {"device": uri.location}}))
 
 

@@ -15,6 +15,7 @@ from irvis_runtime.cameras.luma_range import to_full_range, to_limited_range
 from irvis_runtime.config import from_mapping
 from irvis_runtime.fuser import Fuser
 from irvis_runtime.rig import Rig
+from irvis_runtime.thermal.palettes import colourise
 
 MS = 1_000_000
 HEIGHT, WIDTH = 41, 51
@@ -163,3 +164,56 @@ def test_sixteen_bit_counts_are_brought_to_grey(fuser: Fuser) -> None:
     assert alone is not None
     assert alone.picture.luma_hw.dtype == np.uint8
     assert (alone.picture.luma_hw.min(), alone.picture.luma_hw.max()) == (0, 255)
+
+
+def test_a_frozen_thermal_camera_is_held_flagged_and_left_out(fuser: Fuser) -> None:
+    composer = Composer(
+        fuser,
+        rig(
+            limits={"max_skew_ms": 50, "hold_ms": 500},
+            thermal={"freeze": "repeats", "freeze_ms": 200},
+        ),
+    )
+    story = []
+    for time_ms in (0, 100, 200, 300, 400, 600, 700):
+        # The camera goes on at its pace, and shows its first picture until it opens its eye again.
+        content = infrared(0).luma_hw + np.uint8(time_ms == 700)
+        composer.add_infrared(infrared(time_ms, content))
+        composed = composer.from_visible(visible(time_ms))
+        story.append((time_ms, composed.state, composed.is_held, composer.thermal.is_frozen))
+    assert story == [
+        (0, "fusing", False, False),
+        (100, "fusing", True, False),
+        (200, "fusing", True, True),
+        (300, "fusing", True, True),
+        (400, "fusing", True, True),
+        (600, "visible-only", False, True),
+        (700, "fusing", False, False),
+    ]
+
+
+def test_infrared_alone_has_the_rigs_palette_and_goes_on_while_it_is_frozen(fuser: Fuser) -> None:
+    composer = Composer(fuser, rig(thermal={"palette": "ironbow", "freeze": "repeats", "freeze_ms": 50}))
+    shown = []
+    for time_ms in (0, 100, 200):
+        composer.add_infrared(infrared(time_ms))
+        alone = composer.from_infrared()
+        assert alone is not None
+        picture = alone.picture
+        shown.append((picture.time_ns // MS, composer.thermal.is_frozen))
+    assert shown == [(0, False), (100, True), (200, True)]
+    luma_hw, chroma = colourise(infrared(0).luma_hw, "ironbow", "1:4:0:0", is_full_range=True)
+    assert np.array_equal(picture.luma_hw, luma_hw)
+    assert np.array_equal(picture.chroma, chroma)
+    assert chroma.std() > 10
+
+
+def test_a_named_cameras_frames_are_cropped_before_they_are_fused(fuser: Fuser) -> None:
+    counts_hw = np.random.default_rng(1).integers(29_000, 31_000, (384, 256)).astype(np.uint16)
+    named, cropped = Composer(fuser, rig(thermal={"sensor": "tiny1"})), Composer(fuser, rig())
+    named.add_infrared(infrared(0, counts_hw))
+    cropped.add_infrared(infrared(0, counts_hw[192:]))
+    frame = visible(0)
+    assert np.array_equal(
+        named.from_visible(frame).picture.luma_hw, cropped.from_visible(frame).picture.luma_hw
+    )

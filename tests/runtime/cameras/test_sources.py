@@ -36,6 +36,7 @@ from irvis_runtime.gstreamer import Platform, build_pipeline, find_platform
         ("v4l2://video0", "expected a device such as v4l2:///dev/video0, got 'video0'"),
         ("v4l2:///dev/video0?format=rgb", "format: expected one of 'auto', 'mjpeg'"),
         ("v4l2:///dev/video0?format=y16", "format=y16 is for an infrared camera"),
+        ("v4l2:///dev/video0?format=y16-yuyv", "format=y16-yuyv is for an infrared camera"),
         ("rtsp://", "expected a host"),
     ],
 )
@@ -72,6 +73,15 @@ def test_a_jetson_decodes_into_its_own_memory() -> None:
         launch = make_source(uri, "visible", "jetson").description.launch
         assert "nvvidconv" in launch
         assert "videoconvert" not in launch
+
+
+@pytest.mark.parametrize("platform", ["generic", "jetson"])
+@pytest.mark.parametrize(("name", "caps"), [("y16", "GRAY16_LE"), ("y16-yuyv", "YUY2")])
+def test_counts_are_never_converted(name: str, caps: str, platform: Platform) -> None:
+    uri = f"v4l2:///dev/video2?format={name}&width=256&height=384"
+    description = make_source(uri, "infrared", platform).description
+    assert f"! video/x-raw,format={caps},width=256,height=384 ! appsink" in description.launch
+    assert "conv" not in description.launch
 
 
 def test_a_network_cameras_query_is_its_own() -> None:

@@ -1,0 +1,1 @@
+"""What a thermal camera needs: its layout and counts, gain, shutter, temperatures and palettes."""

@@ -1,0 +1,120 @@
+"""Automatic gain control: 16-bit thermal counts to 8 bits.
+
+The forms are those of FLIR's note on the Tau 2 (102-PS242-100-01 rev. 110, sections 2.2 and 2.3): a slope
+that maximum gain bounds, around an ITT midpoint in the middle of the grey scale.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Hot and dead pixels lie outside; the rest keeps its contrast.
+LOW_PERCENT, HIGH_PERCENT = 0.5, 99.5
+MID_GREY = 128
+MIDDLE = 127.5
+
+_COUNTS = np.arange(65536, dtype=np.float32)
+
+
+class Agc(Protocol):
+    """A rule that makes a curve for the counts of a picture."""
+
+    def curve(self, counts: NDArray[np.uint16]) -> NDArray[np.float32]:
+        """Returns the grey, float32 0..255, of each of the 65536 counts; it never falls."""
+        ...
+
+
+@dataclass(frozen=True)
+class LinearAgc:
+    """The counts between two percentiles onto 0..255."""
+
+    max_gain: float
+
+    def curve(self, counts: NDArray[np.uint16]) -> NDArray[np.float32]:
+        """A straight line through the middle of the two percentiles, not steeper than `max_gain`."""
+        low, high = np.percentile(counts, (LOW_PERCENT, HIGH_PERCENT))
+        gain = min(self.max_gain, 255 / (high - low)) if high > low else self.max_gain
+        return _straight(gain, float(low + high) / 2)
+
+
+@dataclass(frozen=True)
+class PlateauAgc:
+    """Grey levels to each count as it has pixels, up to a plateau: plateau histogram equalization."""
+
+    plateau_percent: float
+    max_gain: float
+
+    def curve(self, counts: NDArray[np.uint16]) -> NDArray[np.float32]:
+        """The clipped histogram's running sum, no step higher than `max_gain`, around the middle grey.
+
+        Counts beyond those of the picture go on with `max_gain`, so that a hot thing that a subsample missed
+        is not lost.
+        """
+        first = int(counts.min())
+        pixels = np.bincount(counts.ravel() - np.uint16(first))
+        weights = np.minimum(pixels, counts.size * self.plateau_percent / 100)
+        steps = np.minimum(255 * weights / weights.sum(), self.max_gain)
+        ends = np.cumsum(steps)
+        low, high = MIDDLE - ends[-1] / 2, MIDDLE + ends[-1] / 2
+        beyond = first + steps.size
+        greys = np.empty(65536, np.float32)
+        greys[:first] = low - self.max_gain * (first - 0.5 - _COUNTS[:first])
+        # A count lies in the middle of its own step.
+        greys[first:beyond] = low + ends - steps / 2
+        greys[beyond:] = high + self.max_gain * (_COUNTS[beyond:] - (beyond - 0.5))
+        return np.clip(greys, 0, 255, out=greys)
+
+
+@dataclass(frozen=True)
+class FixedAgc:
+    """One range of counts for ever: equal temperatures have equal grey levels, in every picture."""
+
+    low: float
+    high: float
+
+    def curve(self, counts: NDArray[np.uint16]) -> NDArray[np.float32]:
+        """The straight line from `low` to `high`, whatever the picture."""
+        return _straight(255 / (self.high - self.low), (self.low + self.high) / 2)
+
+
+def to_8_bit(counts_hw: NDArray[np.uint16], agc: Agc) -> NDArray[np.uint8]:
+    """Returns a single picture's counts as grey levels, by the curve of all its pixels."""
+    return look_up(grey_table(agc.curve(counts_hw)), counts_hw)
+
+
+def grey_table(curve: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Returns the curve in whole grey levels, uint8 (65536,)."""
+    return np.rint(curve).astype(np.uint8)
+
+
+def look_up(table: NDArray[np.uint8], counts_hw: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """Returns the counts as grey levels."""
+    # No count lies outside; "clip" spares NumPy the look, a third of the time.
+    return np.take(table, counts_hw, mode="clip")
+
+
+def stretch_to_8_bit(counts_hw: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """Maps the counts between the 0.5 and the 99.5 percentile linearly onto 0..255 and clamps the rest.
+
+    For a single picture, of which training sees many: exact percentiles, no maximum gain. Where the two
+    percentiles are equal, the smallest and the largest count take their place; a picture of one count becomes
+    128 everywhere.
+    """
+    low, high = (float(value) for value in np.percentile(counts_hw, (LOW_PERCENT, HIGH_PERCENT)))
+    if high <= low:
+        low, high = float(counts_hw.min()), float(counts_hw.max())
+    if high <= low:
+        return np.full(counts_hw.shape, MID_GREY, np.uint8)
+    scaled = (counts_hw.astype(np.float32) - np.float32(low)) * np.float32(255.0 / (high - low))
+    stretched_hw: NDArray[np.uint8] = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    return stretched_hw
+
+
+def _straight(gain: float, middle: float) -> NDArray[np.float32]:
+    """The line that is middle grey at the count `middle`, clamped."""
+    greys: NDArray[Any] = (_COUNTS - np.float32(middle)) * np.float32(gain) + np.float32(MIDDLE)
+    return np.clip(greys, 0, 255, out=greys)
