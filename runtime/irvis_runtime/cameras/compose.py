@@ -35,12 +35,21 @@ class FusesLuma(Protocol):
 
 @dataclass(frozen=True)
 class Composed:
-    """A picture, how it came about, and how far apart its two frames were."""
+    """A picture, how it came about, how far apart its two frames were, and what it was made of.
+
+    `is_full_range`: of `picture` and `visible`, which is the visible camera's own. `infrared_hw`: the
+    registered infrared picture, uint8 (H, W), always full range, that repeats its border where its camera
+    sees nothing. `filled_hw`: the same with the visible picture there. None where a camera is missing.
+    """
 
     picture: Picture
     state: State
     skew_ms: float | None = None
     is_held: bool = False
+    is_full_range: bool = True
+    visible: Picture | None = None
+    infrared_hw: NDArray[np.uint8] | None = None
+    filled_hw: NDArray[np.uint8] | None = None
 
 
 class Composer:
@@ -71,7 +80,8 @@ class Composer:
         choice = self._pairing.choose(frame.time_ns)
         if choice is None:
             self._last_fused_ns = None
-            return Composed(_picture(frame, frame.luma_hw), "visible-only")
+            own = _picture(frame, frame.luma_hw)
+            return Composed(own, "visible-only", is_full_range=frame.is_full_range, visible=own)
         visible_hw = frame.luma_hw if frame.is_full_range else to_full_range(frame.luma_hw)
         warped_hw = self._infrared_on_visible(choice.frame, _size(visible_hw))
         infrared_hw = self._registration.fill(warped_hw, visible_hw)
@@ -83,6 +93,10 @@ class Composer:
             "fusing",
             choice.skew_ms,
             choice.is_held,
+            frame.is_full_range,
+            _picture(frame, frame.luma_hw),
+            warped_hw,
+            infrared_hw,
         )
 
     def from_infrared(self) -> Composed | None:
@@ -93,14 +107,14 @@ class Composer:
             return None
         if visible is None:
             luma_hw = self._eight_bit(frame)
-            return Composed(
-                Picture(luma_hw, grey_chroma(_size(luma_hw)), frame.time_ns, FULL_RANGE), "infrared-only"
-            )
-        luma_hw = self._infrared_on_visible(frame, _size(visible.luma_hw))
-        if not visible.is_full_range:
-            luma_hw = to_limited_range(luma_hw)
+            picture = Picture(luma_hw, grey_chroma(_size(luma_hw)), frame.time_ns, FULL_RANGE)
+            return Composed(picture, "infrared-only", infrared_hw=luma_hw)
+        infrared_hw = self._infrared_on_visible(frame, _size(visible.luma_hw))
+        luma_hw = infrared_hw if visible.is_full_range else to_limited_range(infrared_hw)
         picture = Picture(luma_hw, grey_chroma(_size(luma_hw)), frame.time_ns, visible.colorimetry)
-        return Composed(picture, "infrared-only")
+        return Composed(
+            picture, "infrared-only", is_full_range=visible.is_full_range, infrared_hw=infrared_hw
+        )
 
     def _context(
         self, infrared_hw: NDArray[np.uint8], visible_hw: NDArray[np.uint8], time_ns: int
