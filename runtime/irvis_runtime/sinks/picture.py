@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from irvis_runtime.gstreamer import packed
+from irvis_runtime.gstreamer import gst, packed
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,11 @@ class Picture:
     time_ns: int
     colorimetry: str
 
+    @cached_property
+    def shared_bytes(self) -> Any:
+        """`nv12_bytes` as GLib's bytes, made once for all outputs that show this picture."""
+        return import_module("gi.repository.GLib").Bytes.new(nv12_bytes(self))
+
 
 def even_size(picture: Picture) -> tuple[int, int]:
     """Returns height and width rounded up to even numbers, the only ones that H.264 in 4:2:0 has."""
@@ -38,6 +46,11 @@ def caps_text(picture: Picture) -> str:
         f"video/x-raw,format=NV12,width={width},height={height},framerate=0/1,"
         f"colorimetry=(string){picture.colorimetry}"
     )
+
+
+def nv12_buffer(picture: Picture) -> Any:
+    """Returns a Gst.Buffer of its own around the picture's shared bytes."""
+    return gst().Buffer.new_wrapped_bytes(picture.shared_bytes)
 
 
 def nv12_bytes(picture: Picture) -> bytes:
