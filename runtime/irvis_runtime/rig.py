@@ -72,7 +72,7 @@ class OutputConfig:
         default="fused", metadata={"doc": "what it shows; where a camera is missing, the other's picture"}
     )
     codec: Literal["h264", "h265"] = field(default="h264", metadata={"doc": "what encodes, 4:2:0, 8 bit"})
-    bitrate_kbps: int = field(default=4000, metadata={"doc": "rate of the encoder"})
+    bitrate_kbps: int = field(default=4000, metadata={"doc": "rate of the encoder, at 30 pictures a second"})
     keyframe_interval: int = field(
         default=30, metadata={"doc": "pictures from one that can be entered at to the next"}
     )

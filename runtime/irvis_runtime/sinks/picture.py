@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from irvis_runtime.gstreamer import gst, packed
 
+NOMINAL_FPS = 30
+"""With a variable rate x264enc holds each picture back until the next one comes; x265enc does not start."""
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -40,10 +43,10 @@ def even_size(picture: Picture) -> tuple[int, int]:
 
 
 def caps_text(picture: Picture) -> str:
-    """Returns the caps of `nv12_bytes(picture)`; the frame rate is variable, the timestamps tell."""
+    """Returns the caps of `nv12_bytes(picture)`; the timestamps tell the true frame rate."""
     height, width = even_size(picture)
     return (
-        f"video/x-raw,format=NV12,width={width},height={height},framerate=0/1,"
+        f"video/x-raw,format=NV12,width={width},height={height},framerate={NOMINAL_FPS}/1,"
         f"colorimetry=(string){picture.colorimetry}"
     )
 
