@@ -34,11 +34,10 @@ class Retention:
 
     def make_room(self) -> None:
         """Deletes what is too much before a piece begins; BackendError where it still has no room."""
-        pieces = self._pieces() if self.keep_pieces or self.keep_free_mib else []
-        while pieces and self.keep_pieces and len(pieces) >= self.keep_pieces:
-            self._delete(pieces.pop(0))
-        while pieces and not self.has_room():
-            self._delete(pieces.pop(0))
+        if self.keep_pieces:
+            for piece in self._pieces()[: 1 - self.keep_pieces or None]:
+                self._delete(piece)
+        self.find_room()
         least_mib = max(self.keep_free_mib, LEAST_FREE_MIB)
         if self._free_mib() < least_mib:
             raise BackendError(
@@ -46,19 +45,17 @@ class Retention:
                 "free some space or name another folder"
             )
 
-    def has_room(self) -> bool:
-        """Whether as much is free as is to be kept."""
-        return not self.keep_free_mib or self._free_mib() >= self.keep_free_mib
-
     def find_room(self) -> bool:
-        """Deletes old pieces until there is room; False where there is none even so."""
-        if self.has_room():
+        """Whether there is the room to keep; deletes old pieces for it, but none where all are not enough."""
+        missing_mib = self.keep_free_mib - self._free_mib()
+        if not self.keep_free_mib or missing_mib <= 0:
             return True
-        for piece in self._pieces():
-            self._delete(piece)
-            if self.has_room():
-                return True
-        return False
+        pieces = self._pieces()
+        if sum(path.stat().st_size for path in pieces) < missing_mib * 2**20:
+            return False
+        while pieces and self._free_mib() < self.keep_free_mib:
+            self._delete(pieces.pop(0))
+        return self._free_mib() >= self.keep_free_mib
 
     def _free_mib(self) -> float:
         room = os.statvfs(self.template.parent)

@@ -190,22 +190,21 @@ def reader(gstreamer: ModuleType) -> Reader:
     return Reader(gstreamer)
 
 
-Run = Callable[..., "subprocess.Popen[str]"]
+Run = Callable[..., "subprocess.Popen[bytes]"]
 
 
 @pytest.fixture
 def run() -> Iterator[Run]:
     """Starts another process, which is killed at the end of the test, stopped or not."""
-    processes: list[subprocess.Popen[str]] = []
+    processes: list[subprocess.Popen[bytes]] = []
 
-    def start(*command: str, **popen: Any) -> subprocess.Popen[str]:
+    def start(*command: str, **popen: Any) -> subprocess.Popen[bytes]:
         processes.append(
             subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                text=True,
                 **popen,
             )
         )

@@ -52,6 +52,14 @@ def test_without_room_no_piece_begins(tmp_path: Path) -> None:
     with pytest.raises(BackendError, match="less than 1099511627776 MiB are free"):
         Retention(tmp_path / "film.mkv", 0, more, lambda line: None).make_room()
     assert not Retention(tmp_path / "film.mkv", 0, more, lambda line: None).find_room()
+    assert (tmp_path / "film.mkv").exists(), "all pieces would not have been enough"
+
+
+@pytest.mark.parametrize("kept", [1, 2, 3, 9])
+def test_the_piece_that_begins_is_one_of_those_that_stay(kept: int, tmp_path: Path) -> None:
+    pieces(tmp_path, ["film.mkv", "film-1.mkv", "film-2.mkv"])
+    Retention(tmp_path / "film.mkv", kept, 0, lambda line: None).make_room()
+    assert len(list(tmp_path.iterdir())) == min(kept - 1, 3)
 
 
 def test_nothing_is_deleted_unless_asked(tmp_path: Path) -> None:
