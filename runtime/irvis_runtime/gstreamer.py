@@ -142,5 +142,6 @@ def packed(planes: Sequence[NDArray[Any]]) -> bytes:
         rows = plane.reshape(plane.shape[0], -1).view(np.uint8)
         odd_rows = rows.shape[0] % 2 if index == 0 and len(planes) > 1 else 0
         padding = ((0, odd_rows), (0, -rows.shape[1] % 4))
-        parts.append((np.pad(rows, padding) if any(map(any, padding)) else rows).tobytes())
+        parts.append(np.ascontiguousarray(np.pad(rows, padding) if any(map(any, padding)) else rows).data)
+    # Joining views copies once; tobytes() before it would copy twice.
     return b"".join(parts)

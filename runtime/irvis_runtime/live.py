@@ -26,6 +26,7 @@ from .rig import CameraConfig, Rig, load_rig
 from .sinks.branch import Branch
 from .sinks.destinations import make_sink
 from .states import State, Statistics, Teller, log
+from .views import Views
 
 WAIT_S = 0.05
 
@@ -108,7 +109,7 @@ class Live:
         self._statistics = Statistics()
         self._state: State = "starting"
         self._started_s = self._picture_s = self._visible_s = time.monotonic()
-        self._branches = [Branch(make_sink(output, log), platform, log) for output in rig.output]
+        self._branches = [Branch(make_sink(output, log), platform, log, output.view) for output in rig.output]
         self._visible = self._camera("visible", rig.visible, platform, self._inbox.put_visible)
         self._infrared = self._camera("infrared", rig.infrared, platform, self._inbox.put_infrared)
 
@@ -183,8 +184,9 @@ class Live:
             composed = composer.from_infrared()
         if composed is None:
             return
+        views = Views(composed)
         for branch in self._branches:
-            branch.push(composed.picture)
+            branch.push(views.picture(branch.view))
         self._statistics.add(composed.picture.time_ns, composed.skew_ms, composed.is_held)
         self._state, self._picture_s = composed.state, time.monotonic()
 

@@ -16,6 +16,7 @@ from .errors import ContractError
 from .thermal.config import ThermalConfig
 
 Row = tuple[float, float, float]
+View = Literal["fused", "visible", "thermal", "side-by-side", "picture-in-picture", "blend"]
 
 # Beyond this the inverse has lost half of float64's digits.
 MAX_CONDITION = 1e8
@@ -64,16 +65,46 @@ class OutputConfig:
 
     sink: str = field(
         metadata={
-            "doc": "file://name.mkv ({time} in it: the start), rtp://host:port, or null:// (encoded nowhere)"
+            "doc": "file://name.mkv, .mp4, .jpg or .png ({time} in it: the start), rtp://host:port, "
+            "udp://host:port (MPEG-TS), rtsp://127.0.0.1:8554/name, shm:///path (raw NV12), display://, null://"
         }
     )
-    bitrate_kbps: int = field(default=4000, metadata={"doc": "rate of the H.264 encoder"})
+    view: View = field(
+        default="fused", metadata={"doc": "what it shows; where a camera is missing, the other's picture"}
+    )
+    codec: Literal["h264", "h265"] = field(default="h264", metadata={"doc": "what encodes, 4:2:0, 8 bit"})
+    bitrate_kbps: int = field(default=4000, metadata={"doc": "rate of the encoder, at 30 pictures a second"})
+    keyframe_interval: int = field(
+        default=30, metadata={"doc": "pictures from one that can be entered at to the next"}
+    )
+    stall_ms: float = field(
+        default=2000.0,
+        metadata={"doc": "a sink that takes no picture for so long is closed and opened again"},
+    )
     overwrite: bool = field(default=False, metadata={"doc": "replace an existing recording of this name"})
+    rotate_s: float = field(default=0.0, metadata={"doc": "a recording goes on in a new piece; 0: never"})
+    rotate_mib: int = field(default=0, metadata={"doc": "the same by the piece's size; 0: never"})
+    keep_pieces: int = field(
+        default=0, metadata={"doc": "pieces of this name to keep, the oldest are deleted; 0: all"}
+    )
+    keep_free_mib: int = field(
+        default=0,
+        metadata={"doc": "free space to keep: old pieces are deleted, then recording stops; 0: none"},
+    )
+    every_s: float = field(default=1.0, metadata={"doc": "seconds between pictures of a .jpg or .png"})
+    credentials: Path | None = field(
+        default=None, metadata={"doc": "file with the line user:password that rtsp:// asks for"}
+    )
 
     def __post_init__(self) -> None:
-        """ContractError for a rate that no encoder takes."""
+        """ContractError for numbers that no encoder or disk takes."""
         if not 16 <= self.bitrate_kbps <= 100_000:
             raise ContractError(f"bitrate_kbps: expected 16 to 100000, got {self.bitrate_kbps}")
+        _at_least(self, "keyframe_interval", 1)
+        _at_least(self, "stall_ms", 100)
+        _at_least(self, "every_s", 0.05)
+        for name in ("rotate_s", "rotate_mib", "keep_pieces", "keep_free_mib"):
+            _at_least(self, name, 0)
 
 
 @dataclass(frozen=True)

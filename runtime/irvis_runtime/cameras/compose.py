@@ -13,6 +13,7 @@ from irvis_runtime.rig import Rig
 from irvis_runtime.sinks.picture import Picture, grey_chroma
 from irvis_runtime.states import State
 from irvis_runtime.thermal.input import ThermalInput
+from irvis_runtime.thermal.palettes import PaletteName
 
 from .frames import FULL_RANGE, Frame
 from .luma_range import to_full_range, to_limited_range
@@ -35,12 +36,23 @@ class FusesLuma(Protocol):
 
 @dataclass(frozen=True)
 class Composed:
-    """A picture, how it came about, and how far apart its two frames were."""
+    """A picture, how it came about, how far apart its two frames were, and what it was made of.
+
+    `is_full_range`: of `picture` and `visible`, which is the visible camera's own. `infrared_hw`: the
+    registered infrared picture, uint8 (H, W), always full range, that repeats its border where its camera
+    sees nothing. `filled_hw`: the same with the visible picture there. None where a camera is missing.
+    `palette`: of thermal views.
+    """
 
     picture: Picture
     state: State
     skew_ms: float | None = None
     is_held: bool = False
+    is_full_range: bool = True
+    visible: Picture | None = None
+    infrared_hw: NDArray[np.uint8] | None = None
+    filled_hw: NDArray[np.uint8] | None = None
+    palette: PaletteName = "white-hot"
 
 
 class Composer:
@@ -74,7 +86,8 @@ class Composer:
         choice = self._pairing.choose(frame.time_ns)
         if choice is None:
             self._last_fused_ns = None
-            return Composed(_picture(frame, frame.luma_hw), "visible-only")
+            own = _picture(frame, frame.luma_hw)
+            return Composed(own, "visible-only", is_full_range=frame.is_full_range, visible=own)
         visible_hw = frame.luma_hw if frame.is_full_range else to_full_range(frame.luma_hw)
         warped_hw = self._infrared_on_visible(choice.frame, _size(visible_hw))
         infrared_hw = self._registration.fill(warped_hw, visible_hw)
@@ -86,6 +99,11 @@ class Composer:
             "fusing",
             choice.skew_ms,
             choice.is_held,
+            frame.is_full_range,
+            _picture(frame, frame.luma_hw),
+            warped_hw,
+            infrared_hw,
+            self.thermal.config.palette,
         )
 
     def from_infrared(self) -> Composed | None:
@@ -97,11 +115,13 @@ class Composer:
         # A frozen camera's picture is held, and shown at the time of the repeats.
         time_ns = self.thermal.seen_ns
         if visible is None:
-            luma_hw, chroma = self.thermal.colourise(self._eight_bit(frame), FULL_RANGE, is_full_range=True)
-            return Composed(Picture(luma_hw, chroma, time_ns, FULL_RANGE), "infrared-only")
-        grey_hw = self._infrared_on_visible(frame, _size(visible.luma_hw))
-        luma_hw, chroma = self.thermal.colourise(grey_hw, visible.colorimetry, visible.is_full_range)
-        return Composed(Picture(luma_hw, chroma, time_ns, visible.colorimetry), "infrared-only")
+            infrared_hw, is_full_range, colorimetry = self._eight_bit(frame), True, FULL_RANGE
+        else:
+            infrared_hw = self._infrared_on_visible(frame, _size(visible.luma_hw))
+            is_full_range, colorimetry = visible.is_full_range, visible.colorimetry
+        luma_hw, chroma = self.thermal.colourise(infrared_hw, colorimetry, is_full_range)
+        picture = Picture(luma_hw, chroma, time_ns, colorimetry)
+        return Composed(picture, "infrared-only", is_full_range=is_full_range, infrared_hw=infrared_hw)
 
     def _context(
         self, infrared_hw: NDArray[np.uint8], visible_hw: NDArray[np.uint8], time_ns: int

@@ -1,4 +1,4 @@
-"""One output in a thread of its own: slow or dead, it holds up neither the picture nor another output."""
+"""One output in a thread of its own: slow, stuck or dead, it holds up neither the picture nor the others."""
 
 from __future__ import annotations
 
@@ -6,26 +6,17 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
 
 from irvis_runtime.errors import BackendError
-from irvis_runtime.gstreamer import (
-    Description,
-    Platform,
-    build_pipeline,
-    gst,
-    start_pipeline,
-    stop_pipeline,
-    stop_reason,
-)
+from irvis_runtime.gstreamer import Platform
+from irvis_runtime.rig import View
 
-from .destinations import Sink
-from .encoders import choose_encoder
-from .picture import Picture, caps_text, even_size, nv12_bytes
+from .closing import Closing
+from .outlet import Outlet, Sink
+from .picture import Picture
 
-TRIAL_SIZE_HW = (480, 640)
-WAITING_PICTURES = 2
 POLL_S = 0.1
+ROOM_POLL_S = 0.004
 CLOSE_S = 5.0
 BACK_OFF_S = (0.5, 8.0)
 
@@ -34,16 +25,22 @@ class Branch:
     """Takes pictures by `push` and sends them to its sink; after a failure it opens the sink again.
 
     A picture of another size or colorimetry than the last opens the sink anew, a recording in a further file.
-    BackendError where no encoder works.
+    A sink that takes no picture for its `stall_s` is closed in the background and opened again. BackendError
+    where the sink can never open here.
     """
 
-    def __init__(self, sink: Sink, platform: Platform, report: Callable[[str], None]) -> None:
-        if sink.bitrate_kbps is not None:
-            choose_encoder(platform, sink.bitrate_kbps, TRIAL_SIZE_HW)
+    def __init__(
+        self, sink: Sink, platform: Platform, report: Callable[[str], None], view: View = "fused"
+    ) -> None:
+        sink.check(platform)
         self.uri = sink.uri
+        self.view: View = view
+        """What the loop pushes here."""
         self.dropped = 0
         """Pictures that were not sent: the sink was slow, or closed after a failure."""
         self.sent = 0
+        self.stalls = 0
+        """How often the sink was stuck."""
         self.reason = ""
         """Why the sink is closed now, or nothing."""
         self.defect: Exception | None = None
@@ -52,9 +49,9 @@ class Branch:
         self._waiting: deque[Picture] = deque()
         self._condition = threading.Condition()
         self._stopping = threading.Event()
-        self._pipeline: Any = None
-        self._caps = ""
-        self._origin_ns = self._last_pts_ns = 0
+        self._outlet: Outlet | None = None
+        self._closing = Closing(f"output-{sink.uri}")
+        self._opened_ns = self._sent_ns = 0
         self._retry_at_s, self._pause_s = 0.0, BACK_OFF_S[0]
         self._thread = threading.Thread(target=self._run, name=f"output-{sink.uri}", daemon=True)
 
@@ -65,6 +62,12 @@ class Branch:
             return f"closed: {self.reason}"
         return "open" if self.sent else "waiting"
 
+    def set_view(self, view: View) -> None:
+        """Has the output show another view from the next picture on; the sink stays open."""
+        if view != self.view:
+            self.view = view
+            self._report(f"output {self.uri}: shows {view}")
+
     def start(self) -> None:
         """Starts the thread; the sink is opened by the first picture."""
         self._thread.start()
@@ -73,7 +76,7 @@ class Branch:
         """Takes the picture without waiting; the oldest that still waits makes room."""
         with self._condition:
             self._waiting.append(picture)
-            if len(self._waiting) > WAITING_PICTURES:
+            if len(self._waiting) > self._sink.waiting_pictures:
                 self._waiting.popleft()
                 self.dropped += 1
             self._condition.notify()
@@ -84,7 +87,7 @@ class Branch:
         with self._condition:
             self._condition.notify()
 
-    def join(self, timeout_s: float = CLOSE_S + 2.0) -> None:
+    def join(self, timeout_s: float = 2 * CLOSE_S) -> None:
         """Waits until the output is closed; one that hangs is left behind and reported."""
         if self._thread.ident is None:
             return
@@ -102,12 +105,13 @@ class Branch:
 
     def _run_until_stopped(self) -> None:
         while not self._stopping.is_set() or self._waiting:
-            picture = self._next()
+            picture, sent = self._next(), self.sent
             try:
                 if picture is not None:
                     self._send(picture)
                 self._check()
             except BackendError as error:
+                self.dropped += picture is not None and self.sent == sent
                 self._fail(str(error))
         try:
             self._close()
@@ -120,49 +124,38 @@ class Branch:
             return self._waiting.popleft() if self._waiting else None
 
     def _send(self, picture: Picture) -> None:
-        caps = caps_text(picture)
-        if self._pipeline is not None and caps != self._caps:
+        if self._outlet is not None and self._outlet.is_over(picture):
             self._close()
-        if self._pipeline is None:
+        if self._outlet is None:
             if time.monotonic() < self._retry_at_s:
                 self.dropped += 1
                 return
-            self._open(picture, caps)
-        appsrc = self._pipeline.get_by_name("pictures")
-        while appsrc.get_property("current-level-buffers") >= WAITING_PICTURES:
-            self._check()
-            if self._stopping.wait(0.002):
-                self.dropped += 1
-                return
-        Gst = gst()
-        buffer = Gst.Buffer.new_wrapped(nv12_bytes(picture))
-        # A camera that takes over from the other may be a little behind it; a muxer wants time to go forward.
-        buffer.pts = max(picture.time_ns - self._origin_ns, self._last_pts_ns + Gst.MSECOND)
-        self._last_pts_ns = buffer.pts
-        appsrc.push_buffer(buffer)
+            self._closing.check()
+            self._outlet = self._sink.open(self._platform, picture)
+            self._opened_ns = picture.time_ns
+        self._wait_for_room(self._outlet)
+        self._outlet.push(picture)
+        self._sent_ns = picture.time_ns
         self.sent += 1
 
-    def _open(self, picture: Picture, caps: str) -> None:
-        encoder, properties = "", dict(self._sink.properties)
-        if self._sink.bitrate_kbps is not None:
-            encoder = f"{choose_encoder(self._platform, self._sink.bitrate_kbps, even_size(picture))} ! "
-        if self._sink.recording is not None:
-            properties["file"] = {"location": str(self._sink.recording.open())}
-        source = "appsrc name=pictures is-live=true format=time block=false"
-        pipeline = build_pipeline(Description(f"{source} ! {encoder}{self._sink.tail}", properties))
-        pipeline.get_by_name("pictures").set_property("caps", gst().Caps.from_string(caps))
-        start_pipeline(pipeline, time.monotonic_ns())
-        self._pipeline, self._caps = pipeline, caps
-        self._origin_ns, self._last_pts_ns = picture.time_ns, -gst().MSECOND
+    def _wait_for_room(self, outlet: Outlet) -> None:
+        """BackendError where the sink has stopped, or is stuck."""
+        stuck_at_s = time.monotonic() + self._sink.stall_s
+        while not outlet.has_room():
+            self._check()
+            if time.monotonic() > stuck_at_s:
+                self.stalls += 1
+                raise BackendError(f"took no picture for {self._sink.stall_s:g} s")
+            time.sleep(ROOM_POLL_S)
 
     def _check(self) -> None:
         """BackendError where the sink has stopped by itself; a sink that sends on is no longer failing."""
-        if self._pipeline is None:
+        if self._outlet is None:
             return
-        reason = stop_reason(self._pipeline)
+        reason = self._outlet.stop_reason()
         if reason is not None:
             raise BackendError(reason)
-        if self.reason and self._last_pts_ns > 1_000_000_000:
+        if self.reason and self._sent_ns - self._opened_ns > 1_000_000_000:
             self.reason, self._pause_s = "", BACK_OFF_S[0]
             self._report(f"output {self.uri}: works again")
 
@@ -172,21 +165,16 @@ class Branch:
             self._report(f"output {self.uri}: {reason}; trying again in {self._pause_s:g} s")
         self._pause_s = min(2 * self._pause_s, BACK_OFF_S[1])
         self.reason = reason
-        if self._pipeline is not None:
-            stop_pipeline(self._pipeline)
-            self._pipeline = None
-        if self._sink.recording is not None:
-            self._sink.recording.release()
+        self._release()
 
     def _close(self) -> None:
-        """Ends the stream, waits for the sink to finish, and gives a recording its name."""
-        if self._pipeline is None:
-            return
-        self._pipeline.get_by_name("pictures").end_of_stream()
-        reason = stop_reason(self._pipeline, round(CLOSE_S * gst().SECOND))
-        stop_pipeline(self._pipeline)
-        self._pipeline = None
-        if reason != "end of stream":
-            raise BackendError(reason or f"did not finish within {CLOSE_S:g} s")
-        if self._sink.recording is not None:
-            self._sink.recording.close()
+        """Lets the last pictures out and closes the sink; BackendError where a recording is not complete."""
+        if self._outlet is not None:
+            self._outlet.finish(CLOSE_S)
+            self._release()
+
+    def _release(self) -> None:
+        """Closes the outlet in the background, whatever holds it."""
+        outlet, self._outlet = self._outlet, None
+        if outlet is not None:
+            self._closing.run(outlet.close)

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from irvis_runtime.gstreamer import packed
+from irvis_runtime.gstreamer import gst, packed
+
+NOMINAL_FPS = 30
+"""With a variable rate x264enc holds each picture back until the next one comes; x265enc does not start."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +30,11 @@ class Picture:
     time_ns: int
     colorimetry: str
 
+    @cached_property
+    def shared_bytes(self) -> Any:
+        """`nv12_bytes` as GLib's bytes, made once for all outputs that show this picture."""
+        return import_module("gi.repository.GLib").Bytes.new(nv12_bytes(self))
+
 
 def even_size(picture: Picture) -> tuple[int, int]:
     """Returns height and width rounded up to even numbers, the only ones that H.264 in 4:2:0 has."""
@@ -32,12 +43,17 @@ def even_size(picture: Picture) -> tuple[int, int]:
 
 
 def caps_text(picture: Picture) -> str:
-    """Returns the caps of `nv12_bytes(picture)`; the frame rate is variable, the timestamps tell."""
+    """Returns the caps of `nv12_bytes(picture)`; the timestamps tell the true frame rate."""
     height, width = even_size(picture)
     return (
-        f"video/x-raw,format=NV12,width={width},height={height},framerate=0/1,"
+        f"video/x-raw,format=NV12,width={width},height={height},framerate={NOMINAL_FPS}/1,"
         f"colorimetry=(string){picture.colorimetry}"
     )
+
+
+def nv12_buffer(picture: Picture) -> Any:
+    """Returns a Gst.Buffer of its own around the picture's shared bytes."""
+    return gst().Buffer.new_wrapped_bytes(picture.shared_bytes)
 
 
 def nv12_bytes(picture: Picture) -> bytes:

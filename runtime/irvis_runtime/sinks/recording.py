@@ -4,52 +4,72 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
+import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from irvis_runtime.errors import BackendError, ContractError
 
+from .retention import Retention
+
+CHECK_S = 1.0
+"""How often the disk's room is looked at, and what was recorded is pushed onto the disk."""
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """When a recording goes on in a new piece, and which old ones stay; 0: never, all, none."""
+
+    seconds: float = 0.0
+    mib: int = 0
+    keep_pieces: int = 0
+    keep_free_mib: int = 0
+
 
 class Recording:
-    """Gives a recording its name and never destroys one.
+    """Gives a recording its name and never destroys one that `rotation` does not give up.
 
     An existing `name.mkv` is refused unless `overwrite`. What a killed run left as `.part` (playable up to
-    its end) and every further piece of one run (the picture changed its size, the disk was full for a while)
-    get the next free name: name-1.mkv, name-2.mkv, ...
+    its end) and every further piece of one run (rotation, another size of the picture, a full disk) get the
+    next free number: name-1.mkv, name-2.mkv, ... `template`: the name with `{time}` in it, where it has that.
     """
 
-    def __init__(self, path: Path, overwrite: bool, report: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        overwrite: bool,
+        report: Callable[[str], None],
+        rotation: Rotation | None = None,
+        template: Path | None = None,
+    ) -> None:
         self.path, self._overwrite, self._report = path, overwrite, report
         self.part = path.with_name(f"{path.name}.part")
+        self._rotation = rotation or Rotation()
+        self._retention = Retention(
+            template or path, self._rotation.keep_pieces, self._rotation.keep_free_mib, report
+        )
         self._lock: int | None = None
+        self._is_released = threading.Event()
         self._is_first = True
+        self._checked_s = 0.0
 
     def check(self) -> None:
         """ContractError where the recording could not be written or would replace another."""
-        if self.path.suffix != ".mkv":
-            raise ContractError(
-                f"file://{self.path}: expected a name that ends in .mkv; recordings are Matroska"
-            )
         if self.path.exists() and not self._overwrite:
             raise ContractError(
                 f"file://{self.path}: exists; move it, name another, or set overwrite = true in [[output]]"
             )
-        folder = self.path.parent
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ContractError(
-                f"file://{self.path}: cannot make its folder ({error.strerror}); name another"
-            ) from error
-        if self.path.is_dir() or not os.access(folder, os.W_OK):
-            raise ContractError(
-                f"file://{self.path}: cannot be written; name a file in a folder that is writable"
-            )
+        check_folder(self.path)
 
     def open(self) -> Path:
         """Returns the `.part` to write, locked; what an earlier run left there is put aside first."""
         try:
             self._set_aside()
+            self._retention.make_room()
             lock = os.open(self.part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         except OSError as error:
             raise BackendError(
@@ -61,7 +81,25 @@ class Recording:
             raise BackendError(
                 f"file://{self.path}: is being written by another process; name another output"
             )
+        # Opened once more: a duplicate would hold the lock as long as a hanging disk holds the thread.
+        again, self._is_released = os.open(self.part, os.O_RDONLY | os.O_CLOEXEC), threading.Event()
+        threading.Thread(
+            target=_keep_on_disk, args=(again, self._is_released), name="recording", daemon=True
+        ).start()
         return self.part
+
+    def is_over(self, elapsed_s: float) -> bool:
+        """Whether the piece is to be closed: long or large enough, or the room to keep is used up."""
+        if self._rotation.seconds and elapsed_s >= self._rotation.seconds:
+            return True
+        if self._lock is None:
+            return False
+        if self._rotation.mib and os.fstat(self._lock).st_size >= self._rotation.mib * 2**20:
+            return True
+        if time.monotonic() - self._checked_s < CHECK_S:
+            return False
+        self._checked_s = time.monotonic()
+        return not self._retention.find_room()
 
     def close(self) -> Path:
         """Gives the finished recording its name and returns it."""
@@ -72,6 +110,7 @@ class Recording:
                 final = free_name(self.path)
             self._is_first = False
             self.part.replace(final)
+            self._retention.own.append(final)
         except OSError as error:
             raise BackendError(
                 f"file://{self.path}: {error.strerror}; the recording is left in {self.part}"
@@ -82,6 +121,7 @@ class Recording:
 
     def release(self) -> None:
         """Gives up the lock; the `.part` stays as it is."""
+        self._is_released.set()
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -107,12 +147,38 @@ class Recording:
             os.close(handle)
 
 
+def check_folder(path: Path) -> None:
+    """Makes the file's folder; ContractError where a file of this name could not be written."""
+    folder = path.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ContractError(
+            f"file://{path}: cannot make its folder ({error.strerror}); name another"
+        ) from error
+    if path.is_dir() or not os.access(folder, os.W_OK):
+        raise ContractError(f"file://{path}: cannot be written; name a file in a folder that is writable")
+
+
 def free_name(path: Path) -> Path:
-    """Returns the first of name-1, name-2, ... that does not exist."""
-    number = 1
-    while (candidate := path.with_name(f"{path.stem}-{number}{path.suffix}")).exists():
-        number += 1
-    return candidate
+    """Returns name-N with the number behind the highest that exists: a deleted piece's is not used again."""
+    name = re.compile(rf"{re.escape(path.stem)}-(\d+){re.escape(path.suffix)}")
+    with suppress(OSError):
+        numbers = [int(match[1]) for other in path.parent.iterdir() if (match := name.fullmatch(other.name))]
+        return path.with_name(f"{path.stem}-{max(numbers, default=0) + 1}{path.suffix}")
+    return path.with_name(f"{path.stem}-1{path.suffix}")
+
+
+def _keep_on_disk(handle: int, is_released: threading.Event) -> None:
+    """Pushes what was written onto the disk each second, so that a power cut costs about the last one."""
+    try:
+        while not is_released.wait(CHECK_S):
+            os.fdatasync(handle)
+    except OSError:
+        # A disk that fails is told by the element that writes.
+        pass
+    finally:
+        os.close(handle)
 
 
 def _is_locked_now(handle: int) -> bool:

@@ -217,3 +217,27 @@ def test_a_named_cameras_frames_are_cropped_before_they_are_fused(fuser: Fuser) 
     assert np.array_equal(
         named.from_visible(frame).picture.luma_hw, cropped.from_visible(frame).picture.luma_hw
     )
+
+
+@pytest.mark.parametrize("is_full", [True, False])
+def test_what_a_picture_was_made_of_goes_with_it(fuser: Fuser, is_full: bool) -> None:
+    """For the views: the visible picture, and infrared with and without the visible one around it."""
+    half = [[0.5, 0, 0], [0, 1, 0], [0, 0, 1]]
+    composer = Composer(fuser, rig(registration={"homography": half}))
+    frame = visible(100, is_full=is_full)
+    alone = composer.from_visible(frame)
+    assert (alone.visible, alone.infrared_hw) == (alone.picture, None)
+    composer.add_infrared(infrared(100))
+    composed = composer.from_visible(frame)
+    assert composed.is_full_range == is_full
+    assert composed.visible is not None
+    assert composed.infrared_hw is not None
+    assert composed.filled_hw is not None
+    assert composed.visible.luma_hw is frame.luma_hw
+    inside, full_hw = WIDTH // 2, frame.luma_hw if is_full else to_full_range(frame.luma_hw)
+    assert np.array_equal(composed.filled_hw[:, :inside], composed.infrared_hw[:, :inside])
+    assert np.array_equal(composed.filled_hw[:, inside + 1 :], full_hw[:, inside + 1 :])
+    later = composer.from_infrared()
+    assert later is not None
+    assert later.infrared_hw is composed.infrared_hw
+    assert (later.visible, later.is_full_range) == (None, is_full)

@@ -15,9 +15,11 @@ from irvis_runtime.errors import BackendError
 from irvis_runtime.gstreamer import Description, build_pipeline, gst_video, start_pipeline, stop_pipeline
 from irvis_runtime.rig import OutputConfig
 from irvis_runtime.sinks.branch import Branch
-from irvis_runtime.sinks.destinations import Sink, make_sink
-from irvis_runtime.sinks.encoders import choose_encoder, encoder_launches
+from irvis_runtime.sinks.destinations import make_sink
+from irvis_runtime.sinks.encoders import Encoding, choose_encoder, encoder_launches
+from irvis_runtime.sinks.outlet import Sink
 from irvis_runtime.sinks.picture import Picture, grey_chroma
+from irvis_runtime.sinks.pipeline import PipelineSink
 
 SIZE_HW = (120, 160)
 
@@ -140,7 +142,9 @@ def test_a_broken_output_is_told_once_and_stops_neither_the_picture_nor_another(
     gstreamer: ModuleType, tmp_path: Path
 ) -> None:
     lines: list[str] = []
-    broken = make(Sink("broken://", "identity error-after=3 ! fakesink sync=false", 1000), lines)
+    broken = make(
+        PipelineSink("broken://", "identity error-after=3 ! fakesink sync=false", Encoding(1000)), lines
+    )
     good = make(file_sink(tmp_path / "film.mkv"), lines)
     assert feed([broken, good], 30) < 0.25
     close([broken, good])
@@ -153,8 +157,8 @@ def test_a_broken_output_is_told_once_and_stops_neither_the_picture_nor_another(
 
 
 def test_a_slow_output_drops_and_holds_up_nothing() -> None:
-    slow = make(Sink("slow://", "identity sleep-time=300000 ! fakesink sync=false", None), [])
-    quick = make(Sink("quick://", "fakesink sync=false", None), [])
+    slow = make(PipelineSink("slow://", "identity sleep-time=300000 ! fakesink sync=false", None), [])
+    quick = make(PipelineSink("quick://", "fakesink sync=false", None), [])
     longest_s = feed([slow, quick], 60)
     wait_for(lambda: quick.sent + quick.dropped == 60)
     close([slow, quick])
@@ -166,7 +170,7 @@ def test_a_slow_output_drops_and_holds_up_nothing() -> None:
 def test_an_output_is_opened_again_and_says_that_it_works() -> None:
     """The sink fails after 40 pictures; opened again, it has worked when a second of pictures has passed."""
     lines: list[str] = []
-    branch = make(Sink("shaky://", "identity error-after=40 ! fakesink sync=false", None), lines)
+    branch = make(PipelineSink("shaky://", "identity error-after=40 ! fakesink sync=false", None), lines)
     end_s = time.monotonic() + 8
     index = 0
     while not any("works again" in line for line in lines) and time.monotonic() < end_s:
@@ -180,7 +184,7 @@ def test_an_output_is_opened_again_and_says_that_it_works() -> None:
 
 def test_a_jetson_tries_its_hardware_first_and_falls_back() -> None:
     """The hardware encoder is absent here, as on an Orin Nano; the trial finds one that works."""
-    assert list(encoder_launches("jetson", 4000)) == ["nvv4l2h264enc", "x264enc", "openh264enc"]
+    assert list(encoder_launches("jetson", Encoding(4000))) == ["nvv4l2h264enc", "x264enc", "openh264enc"]
     assert "nvv4l2h264enc" not in choose_encoder("jetson", 4000, (480, 640))
 
 

@@ -31,5 +31,5 @@ def test_the_bytes_hold_both_planes_in_rows_of_four(height: int, width: int, see
 def test_the_caps_keep_the_colorimetry() -> None:
     picture = Picture(np.zeros((121, 161), np.uint8), grey_chroma((121, 161)), 0, "1:3:5:1")
     assert caps_text(picture) == (
-        "video/x-raw,format=NV12,width=162,height=122,framerate=0/1,colorimetry=(string)1:3:5:1"
+        "video/x-raw,format=NV12,width=162,height=122,framerate=30/1,colorimetry=(string)1:3:5:1"
     )

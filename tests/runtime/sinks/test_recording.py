@@ -91,10 +91,9 @@ def test_a_recording_that_another_process_writes_is_left_alone(tmp_path: Path) -
         other.communicate("")
 
 
-@pytest.mark.parametrize(("name", "text"), [("film.mp4", "ends in .mkv"), ("", "ends in .mkv")])
-def test_a_name_that_is_no_mkv_is_refused(tmp_path: Path, name: str, text: str) -> None:
-    with pytest.raises(ContractError, match=text):
-        recording(tmp_path / name)[0].check()
+def test_a_folder_is_no_recording(tmp_path: Path) -> None:
+    with pytest.raises(ContractError, match="name a file in a folder that is writable"):
+        recording(tmp_path, overwrite=True)[0].check()
 
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
@@ -103,5 +102,10 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
         recording(tmp_path / "file" / "film.mkv")[0].check()
 
 
-def test_a_free_name_is_numbered_from_one(tmp_path: Path) -> None:
+def test_a_free_name_is_numbered_behind_the_last(tmp_path: Path) -> None:
+    """A deleted piece's number is not used again: the numbers tell the order."""
     assert free_name(tmp_path / "a.mkv").name == "a-1.mkv"
+    (tmp_path / "a-7.mkv").touch()
+    (tmp_path / "a-b-9.mkv").touch()
+    assert free_name(tmp_path / "a.mkv").name == "a-8.mkv"
+    assert free_name(tmp_path / "none" / "a.mkv").name == "a-1.mkv"

@@ -1,0 +1,214 @@
+"""rtsp://: a server that players connect to; it listens where the rig says, by default on this machine only.
+
+It encodes while somebody watches, once for all of them.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import stat
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from irvis_runtime.errors import BackendError, ContractError
+from irvis_runtime.gstreamer import Platform, gst
+from irvis_runtime.rig import OutputConfig
+from irvis_runtime.uri import Uri
+
+from .encoders import Encoding
+from .network import host_and_port, payloader
+from .outlet import Sink
+from .picture import Picture, caps_text, even_size, nv12_buffer
+from .pipeline import LIVE_PICTURES, TRIAL_SIZE_HW
+
+LOCALHOST = "127.0.0.1"
+MAX_SESSIONS = 16
+"""Clients at a time; one that vanishes without a word counts for a minute more."""
+CLEAN_S = 1.0
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What a player has to show."""
+
+    user: str
+    password: str
+
+
+@dataclass(frozen=True)
+class RtspSink:
+    """An address, a path (`/name`), and what is sent there."""
+
+    uri: str
+    host: str
+    port: int
+    path: str
+    encoding: Encoding
+    tail: str
+    credentials: Credentials | None
+    stall_s: float
+    waiting_pictures: int = LIVE_PICTURES
+
+    def check(self, platform: Platform) -> None:
+        """BackendError where the server or an encoder is missing."""
+        rtsp_server()
+        self.encoding.choose(platform, TRIAL_SIZE_HW)
+
+    def open(self, platform: Platform, picture: Picture) -> RtspOutlet:
+        """Begins to listen."""
+        return RtspOutlet(self, self.encoding.choose(platform, even_size(picture)), picture)
+
+
+class RtspOutlet:
+    """A server with one stream; its callbacks run in the server's threads."""
+
+    def __init__(self, sink: RtspSink, encoder: str, picture: Picture) -> None:
+        rtsp, glib = rtsp_server(), import_module("gi.repository.GLib")
+        self._rtsp = rtsp
+        self._caps = caps_text(picture)
+        self._appsrc: Any = None
+        self._is_playing = False
+        self._cleaned_s = time.monotonic()
+        factory = rtsp.RTSPMediaFactory()
+        source = "appsrc name=pictures is-live=true format=time do-timestamp=true block=false"
+        factory.set_launch(f"( {source} ! {encoder} ! {sink.tail} )")
+        factory.set_shared(True)
+        factory.connect("media-configure", self._on_media)
+        self._server = rtsp.RTSPServer()
+        self._server.set_address(sink.host)
+        self._server.set_service(str(sink.port))
+        self._server.get_session_pool().set_max_sessions(MAX_SESSIONS)
+        if sink.credentials is not None:
+            protect(factory, self._server, sink.credentials)
+        self._server.get_mount_points().add_factory(sink.path, factory)
+        self._context = glib.MainContext()
+        self._loop = glib.MainLoop.new(self._context, False)
+        self._source_id = self._server.attach(self._context)
+        if not self._source_id:
+            raise BackendError(
+                f"cannot listen at {sink.host}:{sink.port}; "
+                "is the port taken, or the address another machine's?"
+            )
+        self._thread = threading.Thread(target=self._loop.run, name=f"rtsp-{sink.port}", daemon=True)
+        self._thread.start()
+
+    def is_over(self, picture: Picture) -> bool:
+        """Whether the picture differs from those before."""
+        return caps_text(picture) != self._caps
+
+    def has_room(self) -> bool:
+        """False where a stream that plays takes nothing: one that a client has only asked for may wait."""
+        return not self._is_playing or self._takes(self._appsrc)
+
+    def push(self, picture: Picture) -> None:
+        """Hands the picture to the stream, if somebody watches."""
+        appsrc = self._appsrc
+        if self._takes(appsrc):
+            appsrc.push_buffer(nv12_buffer(picture))
+        if time.monotonic() - self._cleaned_s > CLEAN_S:
+            self._cleaned_s = time.monotonic()
+            self._server.get_session_pool().cleanup()
+
+    def stop_reason(self) -> str | None:
+        """A server runs until it is closed."""
+        return None if self._thread.is_alive() else "the server's thread has ended"
+
+    def finish(self, timeout_s: float) -> None:
+        """Clients see the end of the stream when the server closes."""
+
+    def close(self) -> None:
+        """Disconnects all clients and gives up the port."""
+        self._server.client_filter(lambda server, client: self._rtsp.RTSPFilterResult.REMOVE)
+        source = self._context.find_source_by_id(self._source_id)
+        if source is not None:
+            source.destroy()
+        self._loop.quit()
+        self._thread.join()
+
+    def _takes(self, appsrc: Any) -> bool:
+        return appsrc is not None and appsrc.get_property("current-level-buffers") < LIVE_PICTURES
+
+    def _on_media(self, factory: Any, media: Any) -> None:
+        appsrc = media.get_element().get_by_name("pictures")
+        appsrc.set_property("caps", gst().Caps.from_string(self._caps))
+        media.connect("new-state", self._on_state)
+        media.connect("unprepared", self._on_end, appsrc)
+        self._appsrc = appsrc
+
+    def _on_state(self, media: Any, state: int) -> None:
+        self._is_playing = state == int(gst().State.PLAYING)
+
+    def _on_end(self, media: Any, appsrc: Any) -> None:
+        # The next client's stream may have begun already.
+        if self._appsrc is appsrc:
+            self._appsrc, self._is_playing = None, False
+
+
+def make_rtsp(uri: Uri, config: OutputConfig, report: Callable[[str], None]) -> Sink:
+    """A server at an address of this machine."""
+    example = "rtsp://127.0.0.1:8554/name"
+    host, port, path = host_and_port(uri, example)
+    if len(path) < 2:
+        raise ContractError(f"{uri.text}: expected {example}")
+    credentials = None if config.credentials is None else read_credentials(config.credentials)
+    if credentials is None and not is_loopback(host or LOCALHOST):
+        report(f"{uri.text}: whoever reaches this address sees the picture; set credentials to ask who it is")
+    encoding = Encoding(config.bitrate_kbps, config.codec, config.keyframe_interval)
+    tail = f"{config.codec}parse ! {payloader(config)}"
+    stall_s = config.stall_ms / 1e3
+    return RtspSink(uri.text, host or LOCALHOST, port, path, encoding, tail, credentials, stall_s)
+
+
+def rtsp_server() -> ModuleType:
+    """Returns the module GstRtspServer; BackendError that names the package where it is missing."""
+    gst()
+    try:
+        import_module("gi").require_version("GstRtspServer", "1.0")
+        return import_module("gi.repository.GstRtspServer")
+    except (ImportError, ValueError) as error:
+        raise BackendError(
+            f"rtsp:// needs GStreamer's RTSP server ({error}); "
+            "install it with `apt-get install gir1.2-gst-rtsp-server-1.0`, or send rtp:// to a receiver"
+        ) from error
+
+
+def read_credentials(path: Path) -> Credentials:
+    """Returns the file's `user:password`; ContractError where it has none or everybody may read it."""
+    try:
+        mode, text = path.stat().st_mode, path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ContractError(f"credentials: {path} cannot be read ({error}); name another file") from error
+    if mode & stat.S_IRWXO:
+        raise ContractError(f"credentials: everybody may read {path}; run `chmod 600 {path}`")
+    user, colon, password = text.strip().partition(":")
+    if not (user and colon and password) or "\n" in password:
+        raise ContractError(f"credentials: expected one line user:password in {path}")
+    return Credentials(user, password)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches the address."""
+    with suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
+
+
+def protect(factory: Any, server: Any, credentials: Credentials) -> None:
+    """Has the server ask for the password by digest, so that it does not cross the network."""
+    rtsp, lib = rtsp_server(), import_module("gi.repository.GstRtsp")
+    auth, token = rtsp.RTSPAuth(), rtsp.RTSPToken()
+    token.set_string(rtsp.RTSP_TOKEN_MEDIA_FACTORY_ROLE, credentials.user)
+    auth.set_supported_methods(lib.RTSPAuthMethod.DIGEST)
+    auth.add_digest(credentials.user, credentials.password, token)
+    server.set_auth(auth)
+    permissions = rtsp.RTSPPermissions()
+    for permission in (rtsp.RTSP_PERM_MEDIA_FACTORY_ACCESS, rtsp.RTSP_PERM_MEDIA_FACTORY_CONSTRUCT):
+        permissions.add_permission_for_role(credentials.user, permission, True)
+    factory.set_permissions(permissions)

@@ -1,0 +1,185 @@
+"""The RTSP server with real clients: one that watches, one that is stopped, one without the password."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from irvis_runtime.errors import BackendError, ContractError
+from irvis_runtime.rig import OutputConfig
+from irvis_runtime.sinks import rtsp
+from irvis_runtime.sinks.destinations import make_sink
+
+
+@pytest.fixture(autouse=True)
+def server(encoder: str) -> None:
+    """Skips the test where GStreamer's RTSP server is absent."""
+    try:
+        rtsp.rtsp_server()
+    except BackendError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def port() -> int:
+    """A port that nobody has."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def client(run: Any, location: str) -> Any:
+    """A player over TCP that writes the decoded lumas to its standard output."""
+    source = ("rtspsrc", f"location={location}", "protocols=tcp", "latency=0", "is-live=true")
+    tail = "! rtph264depay ! decodebin ! videoconvert ! video/x-raw,format=GRAY8 ! fdsink fd=1 sync=false"
+    return run("gst-launch-1.0", "-q", *source, *tail.split())
+
+
+def has_pictures(process: Any, count: int) -> bool:
+    size = 160 * 120 * count
+    return len(process.stdout.read(size)) == size
+
+
+def is_open(host: str, port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(5)
+        return probe.connect_ex((host, port)) == 0
+
+
+def test_players_see_the_picture_and_the_port_closes_with_the_output(
+    outputs: Any, run: Any, until: Any, port: int
+) -> None:
+    assert not is_open("127.0.0.1", port)
+    branch = outputs.open(f"rtsp://:{port}/fused")
+    outputs.feed()
+    until(lambda: branch.sent > 0)
+    first, second = (client(run, f"rtsp://127.0.0.1:{port}/fused") for _ in range(2))
+    assert has_pictures(first, 20)
+    assert has_pictures(second, 20)
+    # Without a host only this machine reaches it.
+    assert not is_open("127.0.0.2", port)
+    outputs.close()
+    until(lambda: not is_open("127.0.0.1", port))
+    assert outputs.lines == []
+
+
+def test_a_stopped_player_holds_up_neither_another_nor_the_picture(
+    outputs: Any, run: Any, until: Any, port: int
+) -> None:
+    branch = outputs.open(f"rtsp://127.0.0.1:{port}/fused", stall_ms=1000.0, bitrate_kbps=20_000)
+    feed = outputs.feed(noise=100)
+    until(lambda: branch.sent > 0)
+    stopped = client(run, f"rtsp://127.0.0.1:{port}/fused")
+    watching = client(run, f"rtsp://127.0.0.1:{port}/fused")
+    assert has_pictures(stopped, 5)
+    assert has_pictures(watching, 5)
+    stopped.send_signal(signal.SIGSTOP)
+    assert has_pictures(watching, 200)
+    assert has_pictures(client(run, f"rtsp://127.0.0.1:{port}/fused"), 20)
+    assert branch.stalls == 0
+    assert feed.longest_push_s < 0.25
+    assert outputs.lines == []
+
+
+def test_it_encodes_while_somebody_watches(outputs: Any, run: Any, until: Any, port: int) -> None:
+    branch = outputs.open(f"rtsp://127.0.0.1:{port}/fused")
+    outputs.feed()
+    until(lambda: branch.sent > 0)
+    assert branch._outlet._appsrc is None
+    player = client(run, f"rtsp://127.0.0.1:{port}/fused")
+    assert has_pictures(player, 3)
+    assert branch._outlet._appsrc is not None
+    player.terminate()
+    until(lambda: branch._outlet._appsrc is None)
+
+
+def test_without_the_password_there_is_no_picture(
+    outputs: Any, run: Any, until: Any, port: int, tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("pilot:let:me in\n")
+    secret.chmod(0o600)
+    branch = outputs.open(f"rtsp://127.0.0.1:{port}/fused", credentials=secret)
+    outputs.feed()
+    until(lambda: branch.sent > 0)
+    for wrong in ("", "pilot:wrong@"):
+        assert not has_pictures(client(run, f"rtsp://{wrong}127.0.0.1:{port}/fused"), 1)
+    assert has_pictures(client(run, f"rtsp://pilot:let%3Ame%20in@127.0.0.1:{port}/fused"), 5)
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as plain:
+        plain.sendall(f"DESCRIBE rtsp://127.0.0.1:{port}/fused RTSP/1.0\r\nCSeq: 1\r\n\r\n".encode())
+        answer = plain.recv(4096).decode()
+    assert answer.startswith("RTSP/1.0 401")
+    # Basic would send the password as it is.
+    assert "Digest" in answer
+    assert "Basic" not in answer
+
+
+def test_ffprobe_reads_a_profile_that_hardware_decoders_have(outputs: Any, until: Any, port: int) -> None:
+    ffprobe = shutil.which("ffprobe")
+    if ffprobe is None:
+        pytest.skip("ffprobe is not installed")
+    branch = outputs.open(f"rtsp://127.0.0.1:{port}/fused")
+    outputs.feed()
+    until(lambda: branch.sent > 0)
+    command = [ffprobe, "-v", "error", "-rtsp_transport", "tcp", "-show_entries", "stream=profile,pix_fmt"]
+    command += ["-of", "csv=p=0", f"rtsp://127.0.0.1:{port}/fused"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "Constrained Baseline,yuv420p"
+
+
+def test_a_port_that_is_taken_is_told_and_the_output_works_once_it_is_free(
+    outputs: Any, until: Any, port: int
+) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        outputs.open(f"rtsp://127.0.0.1:{port}/fused")
+        outputs.feed()
+        until(lambda: bool(outputs.lines))
+        assert f"cannot listen at 127.0.0.1:{port}" in outputs.lines[0]
+    until(lambda: any("works again" in line for line in outputs.lines))
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "message"),
+    [
+        ("pilot:secret", 0o644, "everybody may read"),
+        ("pilot", 0o600, "expected one line user:password"),
+        ("pilot:", 0o600, "expected one line user:password"),
+        ("a:b\nc:d", 0o600, "expected one line user:password"),
+        (None, 0o600, "cannot be read"),
+    ],
+)
+def test_credentials_that_are_none_are_refused(
+    text: str | None, mode: int, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "secret"
+    if text is not None:
+        path.write_text(text)
+        path.chmod(mode)
+    with pytest.raises(ContractError, match=message) as caught:
+        make_sink(OutputConfig("rtsp://127.0.0.1:8554/fused", credentials=path), print)
+    assert "secret" not in str(caught.value).replace(str(path), "")
+
+
+def test_an_open_address_without_a_password_is_told() -> None:
+    lines: list[str] = []
+    make_sink(OutputConfig("rtsp://0.0.0.0:8554/fused"), lines.append)
+    assert "whoever reaches this address sees the picture" in lines[0]
+    make_sink(OutputConfig("rtsp://[::1]:8554/fused"), lines.append)
+    assert len(lines) == 1
+
+
+def test_without_the_package_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise ImportError(f"Namespace {name} not available")
+
+    monkeypatch.setattr(rtsp, "import_module", missing)
+    with pytest.raises(BackendError, match=r"apt-get install gir1\.2-gst-rtsp-server-1\.0"):
+        rtsp.rtsp_server()

@@ -1,0 +1,127 @@
+"""A sink that is stuck: it is closed in the background and opened again, and the others notice nothing."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from irvis_runtime.errors import BackendError
+from irvis_runtime.sinks import branch as branch_module
+from irvis_runtime.sinks.closing import MAX_HUNG, Closing
+from irvis_runtime.sinks.pipeline import PipelineSink
+
+
+@pytest.fixture
+def pipe(tmp_path: Path) -> Iterator[tuple[Path, int]]:
+    """A pipe and its reading end, which nobody reads: who writes to it hangs, also when he is to close."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reading = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    yield path, reading
+    os.close(reading)
+
+
+def test_a_sink_that_hangs_even_in_closing_is_left_behind_and_opened_again(
+    outputs: Any, until: Any, pipe: tuple[Path, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GStreamer's filesink on a full pipe blocks in write(), and then in its change of state, for ever."""
+    monkeypatch.setattr(branch_module, "BACK_OFF_S", (0.05, 0.1))
+    path, reading = pipe
+    file = {"location": str(path)}
+    tail = "filesink name=file buffer-mode=unbuffered async=false"
+    stuck = outputs.open(PipelineSink("stuck://", tail, None, {"file": file}, stall_s=0.3))
+    other = outputs.open("null://")
+    feed = outputs.feed()
+    until(lambda: f"{MAX_HUNG} closings of it hang" in stuck.reason)
+    assert stuck.stalls == MAX_HUNG
+    threads = [thread.name for thread in threading.enumerate()]
+    assert threads.count("output-stuck://-closing") == MAX_HUNG
+    others = other.sent
+    until(lambda: other.sent > others + 30)
+    assert threads.count("output-stuck://-closing") == MAX_HUNG, "no more than so many are left behind"
+    assert feed.longest_push_s < 0.25
+    assert len(outputs.lines) == 1
+    assert outputs.lines[0].startswith("output stuck://: took no picture for 0.3 s; trying again in")
+
+    # The reader goes on: everything comes free, and the output works again.
+    def read() -> bool:
+        try:
+            while os.read(reading, 2**16):
+                pass
+        except BlockingIOError:
+            pass
+        return any("works again" in line for line in outputs.lines)
+
+    until(read)
+    assert stuck._closing.hung == 0
+
+
+def test_a_stuck_sink_does_not_hold_up_the_end(
+    outputs: Any, until: Any, pipe: tuple[Path, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(branch_module, "CLOSE_S", 0.2)
+    tail = "filesink name=file buffer-mode=unbuffered async=false"
+    sink = PipelineSink("stuck://", tail, None, {"file": {"location": str(pipe[0])}}, stall_s=60.0)
+    stuck = outputs.open(sink)
+    feed = outputs.feed()
+    until(lambda: stuck.dropped > 5)
+    feed.stop()
+    started_s = time.monotonic()
+    stuck.stop()
+    stuck.join(1.0)
+    assert time.monotonic() - started_s < 30
+
+
+def test_closings_are_counted_while_they_hang() -> None:
+    closing, going_on = Closing("test"), threading.Event()
+    for _ in range(MAX_HUNG):
+        closing.check()
+        closing.run(going_on.wait)  # type: ignore[arg-type]
+    assert closing.hung == MAX_HUNG
+    with pytest.raises(BackendError, match="4 closings of it hang; end what holds it"):
+        closing.check()
+    going_on.set()
+    while closing.hung:
+        time.sleep(0.01)
+    closing.check()
+
+
+def test_an_output_shows_another_view_from_the_next_picture_on(
+    encoder: str, outputs: Any, reader: Any, until: Any, tmp_path: Path
+) -> None:
+    """The loop asks the branch which view it wants; the recording goes on in the same file."""
+    from irvis_runtime.cameras.compose import Composed
+    from irvis_runtime.sinks.picture import Picture, grey_chroma
+    from irvis_runtime.views import Views
+
+    def grey(level: int, index: int) -> Picture:
+        import numpy as np
+
+        luma_hw = np.full((120, 160), level, np.uint8)
+        return Picture(luma_hw, grey_chroma((120, 160)), index * 33_333_333, "1:4:0:0")
+
+    branch = outputs.open(f"file://{tmp_path}/film.mkv")
+    for index in range(40):
+        if index == 20:
+            branch.set_view("thermal")
+        composed = Composed(
+            grey(200, index),
+            "fusing",
+            visible=grey(100, index),
+            infrared_hw=grey(50, index).luma_hw,
+            filled_hw=grey(50, index).luma_hw,
+        )
+        branch.push(Views(composed).picture(branch.view))
+        until(lambda done=index + 1: branch.sent == done)
+    outputs.close()
+    levels = [
+        luma.mean() for luma in reader.lumas("filesrc name=in ! decodebin", location=f"{tmp_path}/film.mkv")
+    ]
+    assert [round(level, -1) for level in levels] == [200.0] * 20 + [50.0] * 20
+    assert outputs.lines == [f"output file://{tmp_path}/film.mkv: shows thermal"]
