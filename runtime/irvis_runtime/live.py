@@ -33,12 +33,19 @@ WAIT_S = 0.05
 class LiveFuser(FusesLuma, Protocol):
     """What the loop needs of a Fuser: it fuses, and says what with."""
 
-    precision: str
-    versions: dict[str, str]
-
     @property
     def backend(self) -> str:
         """The backend's name."""
+        ...
+
+    @property
+    def precision(self) -> str:
+        """The model file that serves."""
+        ...
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Of what serves."""
         ...
 
 
@@ -74,12 +81,13 @@ def main(argv: Sequence[str]) -> int:
 
 def run_rig(rig: Rig, model: Path | None, precision: str, seconds: float | None, status: Path | None) -> None:
     """Checks the rig, loads the model, and runs until the end; SIGINT and SIGTERM are a clean end."""
-    from .fuser import Fuser
+    from .stand_in import open_live_fuser
 
     live = Live(rig, find_platform())
     stop = threading.Event()
     stop_on_signals(stop)
-    with Fuser(model, precision, rig.fusion.backend, rig.fusion.threads) as fuser:
+    with open_live_fuser(model, precision, rig.fusion.backend, rig.fusion.threads, log) as fuser:
+        log(fuser.description)
         live.run(fuser, stop, seconds, status)
 
 

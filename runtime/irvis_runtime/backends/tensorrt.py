@@ -111,8 +111,11 @@ class TensorRtSession:
         return self._sizes[size_hw]
 
     def _made(self, size_hw: tuple[int, int], engine: Any) -> SizedEngine:
-        sizes: dict[int | str, int] = dict(zip("HW", size_hw, strict=True))
-        shapes = {port.name: tuple(sizes.get(size, size) for size in port.shape) for port in INPUT_PORTS}
+        sizes = dict(zip("HW", size_hw, strict=True))
+        shapes = {
+            port.name: tuple(sizes[size] if isinstance(size, str) else size for size in port.shape)
+            for port in INPUT_PORTS
+        }
         return SizedEngine(self._trt, self._cuda, engine, shapes, self._is_mapped)
 
     def _make_room(self) -> None:

@@ -201,9 +201,8 @@ class EngineBuilder:
 
     def _workspace_bytes(self) -> int:
         """A share of the memory that is free now: the system's on a board, which the GPU shares."""
-        free_mb = memory_mb(field="MemAvailable") if self._gpu.is_integrated else None
-        free_bytes = self._cuda.free_bytes() if free_mb is None else free_mb << 20
-        return min(int(free_bytes * self._options.workspace_share), _MAX_WORKSPACE_BYTES)
+        free_bytes = available_bytes() if self._gpu.is_integrated else 0
+        return workspace_bytes(free_bytes or self._cuda.free_bytes(), self._options.workspace_share)
 
     def _is_out_of_memory(self) -> bool:
         text = "\n".join(self._messages.errors).lower()
@@ -238,6 +237,16 @@ class EngineBuilder:
         jetson = read_jetson()
         power_mode = None if jetson is None else jetson.power_mode
         return {"kind": "timing", **self._platform(), "power_mode": power_mode}
+
+
+def available_bytes() -> int:
+    """Returns the system's memory that programs may still take; 0 where it does not say."""
+    return (memory_mb(field="MemAvailable") or 0) << 20
+
+
+def workspace_bytes(free_bytes: int, share: float = DEFAULT_OPTIONS.workspace_share) -> int:
+    """Returns the workspace that a build may take of free memory."""
+    return min(int(free_bytes * share), _MAX_WORKSPACE_BYTES)
 
 
 def _parser_errors(parser: Any) -> list[str]:

@@ -62,7 +62,7 @@ class SizedEngine:
         slot = next((slot for slot in self._slots if not slot.is_busy), None)
         if slot is None:
             if len(self._slots) == DEPTH:
-                raise BackendError(f"{DEPTH} pictures are in flight; collect one before the next is submitted")
+                raise BackendError(f"{DEPTH} pictures are in flight; collect one before the next")
             slot = self._made_slot()
             self._slots.append(slot)
         slot.start(inputs)
