@@ -45,7 +45,8 @@ class StandInFuser:
 
     What serves changes between two pictures. While a build is awaited and the stand-in takes more than
     `slow_ms` a picture, or cannot run, the visible picture passes through. A build that fails is told once,
-    and ONNX Runtime serves on. `engine`: a Fuser on TensorRT, which this one closes. `fuse` is called from one thread.
+    and ONNX Runtime serves on. `engine`: a Fuser on TensorRT, which this one closes. `fuse` is called from
+    one thread.
     """
 
     def __init__(
