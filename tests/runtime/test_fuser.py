@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from irvis_runtime import BackendError, ContractError, Fuser, default_model_dir, make_context
 from irvis_runtime import fuser as fuser_module
+from irvis_runtime.backends import open_session
+from irvis_runtime.backends.choice import Backend
 from irvis_runtime.contract import CONTEXT_SHAPE, MANIFEST_NAME, load_manifest, save_manifest
 
 
@@ -199,12 +201,12 @@ def test_a_submitted_picture_is_the_one_that_fuse_gives(fuser: Fuser) -> None:
 def test_a_backend_that_auto_takes_and_that_does_not_load_is_told_and_passed_over(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def open_(backend: str, model: Path, threads: int | None) -> Any:
+    def open_(backend: Backend, model: Path, threads: int | None) -> Any:
         if backend != "onnxruntime":
             raise BackendError(f"{backend} lacks a library; install it")
         return real(backend, model, threads)
 
-    real = fuser_module.open_session
+    real = open_session
     monkeypatch.setattr(fuser_module, "open_session", open_)
     monkeypatch.setattr("irvis_runtime.backends.tensorrt.why_not", lambda: "")
     monkeypatch.setattr("irvis_runtime.backends.onnxruntime.why_not", lambda provider="": "")
