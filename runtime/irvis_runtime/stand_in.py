@@ -99,7 +99,8 @@ class StandInFuser:
         """Returns the fused luma as `Fuser.fuse` does, by what serves now; the arguments are the same."""
         size_hw = (visible_hw.shape[0], visible_hw.shape[1])
         self._follow()
-        if self._session.is_ready(size_hw):
+        is_awaited = self._build is not None and self._build.size_hw == size_hw
+        if self._session.is_ready(size_hw) and not is_awaited:
             self._serve_engine()
             return self._engine.fuse(infrared_hw, visible_hw, context)
         self._want(size_hw)
@@ -190,7 +191,8 @@ class StandInFuser:
 
     def _pass_through(self, reason: str) -> None:
         self.is_passing_through = True
-        self._tell(f"the visible picture passes through until TensorRT is ready: {reason}")
+        until = " until TensorRT is ready" if self._build is not None else ""
+        self._tell(f"the visible picture passes through{until}: {reason}")
 
     def _stand_in_name(self) -> str:
         return "the visible picture" if self.is_passing_through else "onnxruntime"

@@ -121,7 +121,8 @@ def main(argv: Sequence[str]) -> int:
 
 def _be_the_first_to_go(parent: int) -> None:
     """Ends with the parent, gives way to the live picture, and is killed first where memory runs out."""
-    os.nice(_NICENESS)
+    with suppress(OSError):
+        os.nice(_NICENESS)
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
