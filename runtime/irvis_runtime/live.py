@@ -39,6 +39,11 @@ class LiveFuser(FusesLuma, Protocol):
         ...
 
     @property
+    def description(self) -> str:
+        """What fuses, and why that, in one line."""
+        ...
+
+    @property
     def precision(self) -> str:
         """The model file that serves."""
         ...
@@ -87,7 +92,6 @@ def run_rig(rig: Rig, model: Path | None, precision: str, seconds: float | None,
     stop = threading.Event()
     stop_on_signals(stop)
     with open_live_fuser(model, precision, rig.fusion.backend, rig.fusion.threads, log) as fuser:
-        log(fuser.description)
         live.run(fuser, stop, seconds, status)
 
 
@@ -129,6 +133,7 @@ class Live:
         """
         composer = Composer(fuser, self._rig)
         teller = Teller(status, lambda: self._status(fuser, composer))
+        log(fuser.description)
         try:
             self._start()
             next_tell_s = self._started_s
