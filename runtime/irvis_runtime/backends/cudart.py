@@ -8,6 +8,7 @@ from typing import Any
 
 from irvis_runtime.errors import BackendError
 
+NO_DEVICE = "no CUDA device"
 LIBRARIES = ("libcudart.so", "libcudart.so.12", "libcudart.so.13", "libcudart.so.11.0")
 
 # Numbers of cudaDeviceAttr, cudaMemcpyKind and the flags, which are the same from CUDA 11 to 13.
@@ -248,6 +249,15 @@ def open_cudart() -> Cudart:
         f"expected a CUDA device, found none ({'; '.join(reasons)}); install the CUDA runtime and the driver "
         "(JetPack has both) or take the backend onnxruntime"
     )
+
+
+def has_device() -> bool:
+    """Returns whether a CUDA runtime is installed and finds a device; never raises."""
+    try:
+        open_cudart()
+    except BackendError:
+        return False
+    return True
 
 
 def _version(number: int) -> str:

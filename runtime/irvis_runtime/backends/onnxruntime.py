@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from irvis_runtime.errors import BackendError
 
-from .cudart import open_cudart
+from .cudart import NO_DEVICE, has_device
 from .engine_cache import EngineCache, open_cache
 from .session import Computed
 from .tensorrt_build import available_bytes, read_model, workspace_bytes
@@ -113,11 +113,9 @@ def why_not(provider: str = CPU) -> str:
         ort = import_onnxruntime()
         if provider not in ort.get_available_providers():
             return f"ONNX Runtime has no {provider.removesuffix('ExecutionProvider')} provider"
-        if provider != CPU:
-            open_cudart()
     except BackendError as error:
         return str(error).partition("; ")[0].partition(" (")[0]
-    return ""
+    return "" if provider == CPU or has_device() else NO_DEVICE
 
 
 def _options(ort: Any, threads: int | None) -> Any:
@@ -155,18 +153,21 @@ def _providers(ort: Any, provider: str, model: Path, cache: EngineCache | None) 
 
 
 def _tensorrt_options(model: Path, cache: EngineCache) -> dict[str, str]:
-    """Precisions by what the file holds, the memory clamp, and a cache for this very file."""
+    """Precisions by what the file holds, the memory clamp, and a cache for this very file.
+
+    Switches are "True" or "False": this provider refuses 1 and 0.
+    """
     read = read_model(model)
     options = {
-        "trt_fp16_enable": str(int(read.is_typed)),
-        "trt_int8_enable": str(int(read.is_quantized)),
+        "trt_fp16_enable": str(read.is_typed),
+        "trt_int8_enable": str(read.is_quantized),
         "trt_max_workspace_size": str(workspace_bytes(available_bytes())),
     }
     if cache.folder is not None:
         # The provider names an engine by the graph, not by its weights: each file has a folder of its own.
         folder = cache.folder / f"onnxruntime-{read.sha256[:32]}"
         folder.mkdir(parents=True, exist_ok=True)
-        options |= {"trt_engine_cache_enable": "1", "trt_timing_cache_enable": "1"}
+        options |= {"trt_engine_cache_enable": "True", "trt_timing_cache_enable": "True"}
         options |= {"trt_engine_cache_path": str(folder), "trt_timing_cache_path": str(folder)}
     return options
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from irvis_runtime.errors import BackendError, ContractError
 from irvis_runtime.model_files.ports import INFRARED, INPUT_PORTS
 
-from .cudart import Cudart, open_cudart
+from .cudart import NO_DEVICE, Cudart, has_device, open_cudart
 from .engine_cache import EngineCache, open_cache
 from .tensorrt_api import import_tensorrt
 from .tensorrt_build import DEFAULT_OPTIONS, BuildOptions, EngineBuilder, read_model
@@ -28,11 +28,10 @@ def why_not() -> str:
     """Returns in a few words why TensorRT cannot run here, nothing where it can; never raises."""
     try:
         import_tensorrt()
-        open_cudart()
     except BackendError as error:
         # What to do about it is for who asks for TensorRT by name.
         return str(error).partition("; ")[0].partition(" (")[0]
-    return ""
+    return "" if has_device() else NO_DEVICE
 
 
 class TensorRtSession:
