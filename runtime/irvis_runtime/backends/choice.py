@@ -22,7 +22,7 @@ BACKEND_PRECISIONS: dict[Backend, tuple[str, ...]] = {
     "onnxruntime-cuda": ("fp16", "fp32"),
     "onnxruntime-tensorrt": ("fp16", "fp32", "int8-fp16-trt", "int8-trt"),
     "onnxruntime": ("int8", "fp32", "fp16"),
-    # Its own rounding of what lies between convolutions costs INT8 7 to 10 dB: by name alone.
+    # Its own rounding of what lies between convolutions costs INT8 some 9 dB: by name alone.
     "openvino": ("fp32", "int8-trt", "fp16"),
 }
 # In this order "auto" tries them. ONNX Runtime's TensorRT provider is taken by name alone: it builds at the
