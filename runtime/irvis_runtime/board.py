@@ -33,7 +33,13 @@ ARM_PARTS = {
     0xD49: "Neoverse-N2",
     0xD4F: "Neoverse-V2",
 }
-MODULES = {"numpy": "numpy", "opencv": "cv2", "onnxruntime": "onnxruntime", "tensorrt": "tensorrt"}
+MODULES = {
+    "numpy": "numpy",
+    "opencv": "cv2",
+    "onnxruntime": "onnxruntime",
+    "openvino": "openvino",
+    "tensorrt": "tensorrt",
+}
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,7 @@ class Board:
     python: str
     jetson: Jetson | None
     versions: dict[str, str]
-    """Of numpy, OpenCV, ONNX Runtime, TensorRT and GStreamer, as far as they can be imported."""
+    """Of numpy, OpenCV, ONNX Runtime, OpenVINO, TensorRT and GStreamer, as far as they can be imported."""
 
 
 def read_board(root: Path = ROOT) -> Board:

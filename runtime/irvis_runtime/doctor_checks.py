@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from .backends import onnxruntime, openvino
+from .backends.choice import choose_backend
 from .backends.cudart import open_cudart
-from .backends.onnxruntime import INSTALL as INSTALL_ONNXRUNTIME
 from .backends.tensorrt_api import import_tensorrt
 from .board import ROOT, cpu_model, gstreamer_version, has_fast_int8, memory_mb, module_version, read_jetson
 from .contract import checked_model_path, load_manifest
@@ -42,6 +43,7 @@ JETSON_ELEMENTS = ("nvarguscamerasrc", "nvvidconv")
 WORKBENCH = ("torch", "open_clip", "onnx", "onnxsim")
 TRIAL_SIZE_HW = (96, 128)
 TRIAL_BITRATE_KBPS = 2000
+PROVIDERS = (onnxruntime.TENSORRT, onnxruntime.CUDA, onnxruntime.CPU)
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ def all_checks(root: Path = ROOT) -> list[Callable[[], Check]]:
         check_opencv,
         check_onnxruntime,
         check_tensorrt,
+        check_openvino,
         check_backend,
         lambda: check_fast_int8(root),
         check_model,
@@ -109,8 +112,10 @@ def check_onnxruntime() -> Check:
     """The backend for the CPU."""
     version, why = module_version("onnxruntime")
     if version is None:
-        return Check("ONNX Runtime", WARNING, why, INSTALL_ONNXRUNTIME)
-    return Check("ONNX Runtime", OK, version)
+        return Check("ONNX Runtime", WARNING, why, onnxruntime.INSTALL)
+    providers = onnxruntime.import_onnxruntime().get_available_providers()
+    used = [name.removesuffix("ExecutionProvider") for name in providers if name in PROVIDERS]
+    return Check("ONNX Runtime", OK, f"{version} for {', '.join(used)}")
 
 
 def check_tensorrt() -> Check:
@@ -122,14 +127,24 @@ def check_tensorrt() -> Check:
     return Check("TensorRT", OK, f"{trt.__version__} on {gpu.name}, CUDA {gpu.cuda}")
 
 
+def check_openvino() -> Check:
+    """A second backend for the CPU, which nothing needs."""
+    version, why = module_version("openvino")
+    if version is None:
+        return Check("OpenVINO", WARNING, f"none: {why}", f"optional: {openvino.INSTALL}")
+    return Check("OpenVINO", OK, version.partition("-")[0])
+
+
 def check_backend() -> Check:
-    """One of the two is enough."""
-    backends = [check.name for check in (check_onnxruntime(), check_tensorrt()) if check.status == OK]
-    if backends:
-        return Check("Backend", OK, ", ".join(backends), is_required=True)
-    return Check(
-        "Backend", MISSING, "neither ONNX Runtime nor TensorRT", INSTALL_ONNXRUNTIME, is_required=True
-    )
+    """One is enough; which of them auto takes, and why."""
+    checks = (check_onnxruntime(), check_tensorrt(), check_openvino())
+    backends = [check.name for check in checks if check.status == OK]
+    if not backends:
+        found = "neither ONNX Runtime nor TensorRT nor OpenVINO"
+        return Check("Backend", MISSING, found, onnxruntime.INSTALL, is_required=True)
+    chosen, reason = choose_backend("auto")
+    found = f"{', '.join(backends)}; auto takes {chosen}: {reason}"
+    return Check("Backend", OK, found, is_required=True)
 
 
 def check_fast_int8(root: Path = ROOT) -> Check:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import __version__, atomic
+from .backends.choice import BACKENDS
 from .cli import Parser
 from .contract import PRECISIONS
 from .errors import BackendError, ContractError
@@ -56,6 +57,9 @@ class FuseOptions:
     model_dir: Path | None = None
     """None takes the shipped model."""
     precision: str = "auto"
+    backend: str = "auto"
+    is_verbose: bool = False
+    """Say first what fuses, and why that."""
     is_gray: bool = False
     """Write the fused luma without the visible picture's colour."""
     agc: Agc | None = None
@@ -83,6 +87,8 @@ def main(argv: Sequence[str]) -> int:
         output=given.output,
         model_dir=given.model,
         precision=given.precision,
+        backend=given.backend,
+        is_verbose=given.verbose,
         is_gray=given.gray,
         agc=_agc(given.agc, given.range),
         record=given.json,
@@ -105,6 +111,8 @@ def _parser() -> Parser:
         "--model", type=Path, metavar="DIR", help="model directory (default: the shipped one)"
     )
     parser.add_argument("--precision", choices=("auto", *PRECISIONS), default="auto", help="(default: auto)")
+    parser.add_argument("--backend", choices=("auto", *BACKENDS), default="auto", help="(default: auto)")
+    parser.add_argument("-v", "--verbose", action="store_true", help="say first what fuses, and why that")
     parser.add_argument("--gray", action="store_true", help="write luma without the visible picture's colour")
     parser.add_argument(
         "--agc", choices=("linear", "plateau"), help="gain of 16-bit infrared (default: linear)"
@@ -136,7 +144,9 @@ def fuse(options: FuseOptions) -> FuseRecord:
     """Fuses what the options name; ContractError or BackendError where some of it could not be fused."""
     paths = check_paths(options.infrared, options.visible, options.output, options.record)
     record = FuseRecord()
-    with Fuser(options.model_dir, options.precision) as fuser:
+    with Fuser(options.model_dir, options.precision, options.backend) as fuser:
+        if options.is_verbose:
+            _say(fuser.description)
         if paths.kind == "folder":
             _fuse_folders(fuser, paths, options, record)
         elif paths.kind == "video":
@@ -208,6 +218,7 @@ def _finish(options: FuseOptions, fuser: Fuser, record: FuseRecord) -> None:
             "model": str(fuser.model_dir),
             "backend": fuser.backend,
             "precision": fuser.precision,
+            "reason": fuser.reason,
             "versions": fuser.versions,
             **vars(record),
         }

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .context import ContextSmoother, make_context
-from .fuser import Fuser
-from .image import join_colour, luma_bt601, match_infrared, split_colour
+from .fuser import Fuser, PendingPicture
+from .image import Visible, join_colour, luma_bt601, match_infrared, split_colour
 from .pairs import check_size
 from .progress import Progress
 from .video import VideoPair, VideoReader, even_size, writing_video
+
+Frame = NDArray[np.uint8]
 
 
 def fuse_videos(
@@ -34,8 +38,8 @@ def fuse_videos(
             writing_video(output, visible_video.fps, visible_video.size_hw) as sink,
             Progress("fusing frames", pair.announced_frames) as progress,
         ):
-            for infrared_hw3, visible_hw3 in pair:
-                sink.write(worker.fuse(infrared_hw3, visible_hw3))
+            for fused in worker.fuse(pair):
+                sink.write(fused)
                 progress.step()
         notices = pair.notices
         is_resized = infrared_video.size_hw != visible_video.size_hw
@@ -57,21 +61,48 @@ def fuse_videos(
     return entry, notices
 
 
+@dataclass(frozen=True)
+class _Handed:
+    """A frame that was handed in, and how long that took."""
+
+    pending: PendingPicture
+    visible: Visible
+    took_ms: float
+
+
 class _FrameFuser:
-    """Fuses frames in their order; keeps the smoothed context and the time that each took."""
+    """Fuses frames in their order; keeps the smoothed context and how long each held the loop up."""
 
     def __init__(self, fuser: Fuser, fps: float, is_gray: bool) -> None:
         self._fuser, self._frame_s, self._is_gray = fuser, 1.0 / fps, is_gray
         self._smoother = ContextSmoother()
         self.fuse_ms: list[float] = []
 
-    def fuse(self, infrared_hw3: NDArray[np.uint8], visible_hw3: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The fused frame, (H, W, 3 BGR) or (H, W) without colour."""
+    def fuse(self, frames: Iterable[tuple[Frame, Frame]]) -> Iterator[Frame]:
+        """The fused frames, (H, W, 3 BGR) or (H, W) without colour.
+
+        A frame is decoded and handed in while a GPU still works on the one before it.
+        """
+        last: _Handed | None = None
+        for infrared_hw3, visible_hw3 in frames:
+            handed = self._hand_in(infrared_hw3, visible_hw3)
+            if last is not None:
+                yield self._collect(last)
+            last = handed
+        if last is not None:
+            yield self._collect(last)
+
+    def _hand_in(self, infrared_hw3: Frame, visible_hw3: Frame) -> _Handed:
         visible = split_colour(visible_hw3)
         height, width = visible.luma_hw.shape
         infrared_hw, _ = match_infrared(luma_bt601(infrared_hw3), (height, width))
         start = time.perf_counter()
         context = self._smoother.update(make_context(infrared_hw, visible.luma_hw), self._frame_s)
-        fused_hw = self._fuser.fuse(infrared_hw, visible.luma_hw, context)
-        self.fuse_ms.append((time.perf_counter() - start) * 1e3)
-        return fused_hw if self._is_gray else join_colour(fused_hw, visible)
+        pending = self._fuser.submit(infrared_hw, visible.luma_hw, context)
+        return _Handed(pending, visible, (time.perf_counter() - start) * 1e3)
+
+    def _collect(self, handed: _Handed) -> Frame:
+        start = time.perf_counter()
+        fused_hw = handed.pending.collect()
+        self.fuse_ms.append(handed.took_ms + (time.perf_counter() - start) * 1e3)
+        return fused_hw if self._is_gray else join_colour(fused_hw, handed.visible)

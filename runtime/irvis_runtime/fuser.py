@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .backends import open_session
-from .backends.session import Session
-from .board import has_fast_int8
+from .backends.choice import Backend, choose_backend, choose_precision
+from .backends.session import Pending, Session
 from .context import make_context
 from .contract import (
     CONTEXT,
@@ -27,22 +29,31 @@ from .contract import (
 from .errors import BackendError, ContractError
 from .shipped_models import find_model_dir
 
-Backend = Literal["onnxruntime", "tensorrt"]
-BACKEND_PRECISIONS: dict[Backend, tuple[str, ...]] = {
-    # The files that each backend takes; the first that the model has is what "auto" chooses.
-    "tensorrt": ("fp16", "fp32", "int8-fp16-trt", "int8-trt"),
-    "onnxruntime": ("int8", "fp32", "fp16"),
-}
+_log = logging.getLogger(__name__)
+
+
+class PendingPicture:
+    """A picture that was submitted and may still be computed."""
+
+    def __init__(self, pending: Pending) -> None:
+        self._pending = pending
+
+    def collect(self) -> NDArray[np.uint8]:
+        """Waits for the fused luma and returns it, uint8 (H, W)."""
+        return cast("NDArray[np.uint8]", self._pending.collect()[FUSED][0, 0])
 
 
 class Fuser:
     """Fuses luma pictures; a context manager that frees the backend.
 
     `model_dir`: a path, or a shipped model's name; None takes the default one. `precision`: "auto", or a key
-    of the manifest's files. `backend`: "auto", "onnxruntime" or "tensorrt"; auto takes TensorRT where its
-    module imports. `threads`: CPU threads, None for all cores. ContractError for a model that fails its
-    checks, BackendError where nothing can run it.
+    of the manifest's files. `backend`: "auto", or a name of `backends.choice.BACKENDS`; where one that auto
+    takes does not load, a warning says so and the next one is taken. `threads`: CPU threads, None for all
+    cores. ContractError for a model that fails its checks, BackendError where nothing can run it.
     """
+
+    is_passing_through = False
+    """Whether `fuse` gives the visible picture as it is; a StandInFuser may."""
 
     def __init__(
         self,
@@ -55,11 +66,44 @@ class Fuser:
             raise ContractError(f"threads: expected 1 or more, got {threads}; leave it out to use every core")
         self.model_dir = find_model_dir(model_dir)
         self.manifest: Manifest = load_manifest(self.model_dir)
-        self.backend: Backend = choose_backend(backend)
-        self.precision: str = choose_precision(self.manifest, precision, self.backend)
-        model = checked_model_path(self.model_dir, self.manifest, self.precision)
-        self._session: Session | None = open_session(self.backend, model, threads)
+        self.threads = threads
+        self.backend: Backend
+        self.precision: str
+        self.reason: str
+        """Why this backend and this precision."""
+        self._session: Session | None = self._open(precision, backend)
         self.versions: dict[str, str] = dict(self._session.versions)
+
+    @property
+    def description(self) -> str:
+        """What fuses, and why that, in one line."""
+        version = next(iter(self.versions.values()))
+        count = self.threads or len(os.sched_getaffinity(0))
+        is_on_cpu = self.backend in ("onnxruntime", "openvino")
+        threads = f", {count} thread{'s' if count > 1 else ''}" if is_on_cpu else ""
+        return f"{self.backend} {version}, {self.precision}{threads}: {self.reason}"
+
+    @property
+    def session(self) -> Session:
+        """The backend's session; BackendError where it is closed."""
+        if self._session is None:
+            raise BackendError("this Fuser is closed; make a new one")
+        return self._session
+
+    def _open(self, precision: str, backend: str) -> Session:
+        failed: dict[Backend, str] = {}
+        while True:
+            self.backend, why_backend = choose_backend(backend, failed)
+            self.precision, why_precision = choose_precision(self.manifest, precision, self.backend)
+            self.reason = ", ".join(dict.fromkeys((why_backend, why_precision)))
+            model = checked_model_path(self.model_dir, self.manifest, self.precision)
+            try:
+                return open_session(self.backend, model, self.threads)
+            except BackendError as error:
+                if backend != "auto" or self.backend in failed or self.backend == "onnxruntime":
+                    raise
+                _log.warning("%s does not load, another backend is taken: %s", self.backend, error)
+                failed[self.backend] = f"{self.backend} does not load"
 
     def fuse(
         self,
@@ -72,6 +116,28 @@ class Fuser:
         `context`: thumbnails (1, 2, 64, 64) as `make_context` gives; None takes the pictures' own, which is
         right for a single picture, while a video passes smoothed ones.
         """
+        inputs = self._inputs(infrared_hw, visible_hw, context)
+        return cast("NDArray[np.uint8]", self.session.infer(inputs)[FUSED][0, 0])
+
+    def submit(
+        self,
+        infrared_hw: NDArray[np.uint8],
+        visible_hw: NDArray[np.uint8],
+        context: NDArray[np.float32] | None = None,
+    ) -> PendingPicture:
+        """Hands in a picture as `fuse` does, and returns before a GPU has computed it.
+
+        The arrays may change then. Two pictures may be in flight; a backend on the CPU computes at once.
+        """
+        return PendingPicture(self.session.submit(self._inputs(infrared_hw, visible_hw, context)))
+
+    def _inputs(
+        self,
+        infrared_hw: NDArray[np.uint8],
+        visible_hw: NDArray[np.uint8],
+        context: NDArray[np.float32] | None,
+    ) -> dict[str, NDArray[Any]]:
+        """What the session takes, checked."""
         check_picture(infrared_hw, INFRARED)
         check_picture(visible_hw, VISIBLE)
         if infrared_hw.shape != visible_hw.shape:
@@ -83,19 +149,11 @@ class Fuser:
             context = make_context(infrared_hw, visible_hw)
         else:
             check_context(context)
-        return self._infer(infrared_hw, visible_hw, context)
-
-    def _infer(
-        self, infrared_hw: NDArray[np.uint8], visible_hw: NDArray[np.uint8], context: NDArray[np.float32]
-    ) -> NDArray[np.uint8]:
-        if self._session is None:
-            raise BackendError("this Fuser is closed; make a new one")
-        inputs: dict[str, NDArray[Any]] = {
+        return {
             INFRARED: np.ascontiguousarray(infrared_hw)[None, None],
             VISIBLE: np.ascontiguousarray(visible_hw)[None, None],
             CONTEXT: np.ascontiguousarray(context),
         }
-        return cast("NDArray[np.uint8]", self._session.infer(inputs)[FUSED][0, 0])
 
     def close(self) -> None:
         """Frees the backend."""
@@ -110,37 +168,6 @@ class Fuser:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def choose_backend(backend: str) -> Backend:
-    """Returns the backend that a name or "auto" stands for on this machine."""
-    if backend == "auto":
-        from .backends.tensorrt import is_available
-
-        return "tensorrt" if is_available() else "onnxruntime"
-    if backend == "tensorrt":
-        return "tensorrt"
-    if backend == "onnxruntime":
-        return "onnxruntime"
-    raise ContractError(f"backend: expected auto, onnxruntime or tensorrt, got {backend!r}")
-
-
-def choose_precision(manifest: Manifest, precision: str, backend: Backend) -> str:
-    """Returns the manifest's key for a precision; "auto" is the backend's first choice that the model has.
-
-    On a CPU without dot-product instructions INT8 is no faster than FP32, and on older x86 it saturates: it
-    comes last there.
-    """
-    runs = [name for name in BACKEND_PRECISIONS[backend] if name in manifest.files]
-    if precision in runs:
-        return precision
-    if precision == "auto" and runs:
-        return min(runs, key=lambda name: name == "int8" and not has_fast_int8())
-    available = ", ".join(runs) or "none"
-    raise ContractError(
-        f"{manifest.name}: has no file of precision {precision!r} for {backend}; those it has: {available}; "
-        "`irvis export` and `irvis quantize` make them"
-    )
 
 
 def check_picture(picture_hw: NDArray[Any], name: str) -> None:

@@ -34,12 +34,24 @@ WAIT_S = 0.05
 class LiveFuser(FusesLuma, Protocol):
     """What the loop needs of a Fuser: it fuses, and says what with."""
 
-    precision: str
-    versions: dict[str, str]
-
     @property
     def backend(self) -> str:
         """The backend's name."""
+        ...
+
+    @property
+    def description(self) -> str:
+        """What fuses, and why that, in one line."""
+        ...
+
+    @property
+    def precision(self) -> str:
+        """The model file that serves."""
+        ...
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Of what serves."""
         ...
 
 
@@ -75,12 +87,12 @@ def main(argv: Sequence[str]) -> int:
 
 def run_rig(rig: Rig, model: Path | None, precision: str, seconds: float | None, status: Path | None) -> None:
     """Checks the rig, loads the model, and runs until the end; SIGINT and SIGTERM are a clean end."""
-    from .fuser import Fuser
+    from .stand_in import open_live_fuser
 
     live = Live(rig, find_platform())
     stop = threading.Event()
     stop_on_signals(stop)
-    with Fuser(model, precision, rig.fusion.backend, rig.fusion.threads) as fuser:
+    with open_live_fuser(model, precision, rig.fusion.backend, rig.fusion.threads, log) as fuser:
         live.run(fuser, stop, seconds, status)
 
 
@@ -122,6 +134,7 @@ class Live:
         """
         composer = Composer(fuser, self._rig)
         teller = Teller(status, lambda: self._status(fuser, composer))
+        log(fuser.description)
         try:
             self._start()
             next_tell_s = self._started_s

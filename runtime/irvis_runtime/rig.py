@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .backends.choice import BackendOrAuto
 from .config import load_config
 from .context import DEFAULT_CONTEXT_S
 from .errors import ContractError
@@ -115,9 +115,7 @@ class FusionConfig:
     precision: str = field(
         default="auto", metadata={"doc": "auto, or one of the model's files: fp32, fp16, int8, ..."}
     )
-    backend: Literal["auto", "onnxruntime", "tensorrt"] = field(
-        default="auto", metadata={"doc": "what runs the model"}
-    )
+    backend: BackendOrAuto = field(default="auto", metadata={"doc": "what runs the model"})
     threads: int | None = field(default=None, metadata={"doc": "CPU threads of the model; absent: all cores"})
     context_s: float = field(
         default=DEFAULT_CONTEXT_S,

@@ -31,6 +31,7 @@ HEAVY = (
     "onnxruntime",
     "onnxsim",
     "open_clip",
+    "openvino",
     "safetensors",
     "tensorrt",
     "torch",

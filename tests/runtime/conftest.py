@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -20,3 +26,65 @@ def run(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, list[str]
         return code, [line for line in err.splitlines() if not line.startswith("fusing")]
 
     return run_fuse
+
+
+STAND_INS = Path(__file__).parent / "backends"
+
+
+def _beside(name: str) -> ModuleType:
+    spec = spec_from_file_location(f"irvis_tests_{name}", STAND_INS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+FAKE_CUDA = _beside("fake_cuda")
+FAKE_TENSORRT = _beside("fake_tensorrt")
+FAKE_ENGINE = _beside("fake_engine")
+
+
+@pytest.fixture
+def make_cuda() -> Callable[..., Any]:
+    return FAKE_CUDA.FakeCuda  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def cuda(make_cuda: Callable[..., Any]) -> Any:
+    """A board whose GPU shares the CPU's memory."""
+    return make_cuda()
+
+
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Any], Any]:
+    """Puts the stand-in of a TensorRT version where `import tensorrt` finds it, and returns it."""
+
+    def put(version: str, cuda: Any) -> Any:
+        trt = FAKE_TENSORRT.FakeTensorRt(version, cuda, FAKE_ENGINE.Runtime)
+        monkeypatch.setitem(sys.modules, "tensorrt", trt)
+        return trt
+
+    return put
+
+
+@pytest.fixture
+def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Has child processes find the stand-ins; returns the file in which a build that waits tells its number.
+
+    How a build ends there is in fake_site.py.
+    """
+
+    def put(ending: str = "") -> Path:
+        site = tmp_path / "site"
+        site.mkdir(exist_ok=True)
+        (site / "sitecustomize.py").write_text((STAND_INS / "fake_site.py").read_text())
+        paths = [str(site), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
+        monkeypatch.setenv("IRVIS_TEST_STAND_INS", str(STAND_INS))
+        monkeypatch.setenv("IRVIS_TEST_BUILD", ending)
+        monkeypatch.setenv("IRVIS_TEST_PID", str(tmp_path / "pid"))
+        return tmp_path / "pid"
+
+    return put

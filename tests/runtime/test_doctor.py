@@ -19,11 +19,12 @@ from irvis_runtime.doctor_checks import (
     check_fast_int8,
     check_jetson,
     check_memory,
+    check_openvino,
 )
 
 WITHOUT_MODULE = """
 import sys
-sys.modules[sys.argv[1]] = None  # an import of it fails as if it were not installed
+sys.modules.update(dict.fromkeys(sys.argv[1:]))  # an import of them fails as if they were not installed
 from irvis_runtime.__main__ import main
 sys.exit(main(["doctor"]))
 """
@@ -35,9 +36,9 @@ def diagnosis() -> Diagnosis:
     return diagnose()
 
 
-def run_without(module: str) -> subprocess.CompletedProcess[str]:
+def run_without(*modules: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", WITHOUT_MODULE, module],
+        [sys.executable, "-c", WITHOUT_MODULE, *modules],
         capture_output=True,
         text=True,
         timeout=120,
@@ -51,6 +52,10 @@ def test_a_machine_that_runs_the_tests_is_ready(diagnosis: Diagnosis) -> None:
     assert found["Test fusion"].status == OK
     assert found["Test fusion"].found.startswith("128 x 96 pixels")
     assert "fp32" in found["Shipped model"].found
+    assert "CPU" in found["ONNX Runtime"].found.partition(" for ")[2]
+    listed, _, taken = found["Backend"].found.partition("; auto takes ")
+    assert "ONNX Runtime" in listed
+    assert taken.partition(": ")[2]
     assert len(found) == len(diagnosis.checks)
 
 
@@ -86,13 +91,21 @@ def test_the_command_writes_json(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_without_any_backend_the_doctor_says_so_and_ends_with_1() -> None:
-    done = run_without("onnxruntime")
+    done = run_without("onnxruntime", "openvino")
     if "TensorRT            ok" in done.stdout:
         pytest.skip("this machine has TensorRT, so it is ready without ONNX Runtime")
     assert done.returncode == 1, done.stderr
     assert "Backend             MISSING" in done.stdout
     assert "pip install onnxruntime" in done.stdout
     assert "not ready" in done.stdout
+
+
+def test_the_optional_backend_counts_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("irvis_runtime.doctor_checks.module_version", lambda module: ("2026.4.1-22982-x", ""))
+    assert check_openvino() == Check("OpenVINO", OK, "2026.4.1")
+    monkeypatch.setattr("irvis_runtime.doctor_checks.module_version", lambda module: (None, "no module"))
+    assert check_openvino().status == WARNING
+    assert "pip install openvino" in check_openvino().advice
 
 
 def test_without_opencv_the_doctor_still_runs() -> None:

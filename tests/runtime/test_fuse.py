@@ -53,6 +53,21 @@ def files_below(folder: Path) -> list[str]:
 # Pictures
 
 
+def test_verbose_says_first_what_fuses_and_why(
+    tmp_path: Path, run: Run, infrared: Path, visible: Path
+) -> None:
+    record = tmp_path / "fuse.json"
+    out = tmp_path / "fused.png"
+    options = ("-o", out, "--json", record, "--backend", "onnxruntime", "--precision", "fp32", "-v")
+    code, lines = run(infrared, visible, *options)
+    assert code == 0
+    version = json.loads(record.read_text())["versions"]["onnxruntime"]
+    cores = len(os.sched_getaffinity(0))
+    threads = f"{cores} thread{'s' if cores > 1 else ''}"
+    assert lines == [f"irvis fuse: onnxruntime {version}, fp32, {threads}: as asked"]
+    assert json.loads(record.read_text())["reason"] == "as asked"
+
+
 def test_a_picture_is_fused_and_keeps_its_colour(
     tmp_path: Path, run: Run, infrared: Path, visible: Path
 ) -> None:

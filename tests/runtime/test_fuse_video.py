@@ -11,9 +11,13 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
-from irvis_runtime.image import read_picture, write_picture
+from irvis_runtime.backends import cudart
+from irvis_runtime.fuse_video import fuse_videos
+from irvis_runtime.fuser import Fuser
+from irvis_runtime.image import luma_bt601, read_picture, write_picture
 from irvis_runtime.video import VideoReader, writing_video
 
 Picture = NDArray[Any]
@@ -54,6 +58,32 @@ def test_videos_are_fused(tmp_path: Path, run: Run) -> None:
     (entry,) = json.loads(record.read_text())["pictures"]
     assert (entry["frames"], entry["fps"], entry["width"], entry["height"]) == (5, 25.0, 64, 48)
     assert 0 < entry["fuse_ms"]["p50"] <= entry["fuse_ms"]["p99"]
+
+
+def test_a_frame_is_handed_in_while_the_gpu_has_the_one_before(
+    tmp_path: Path, cuda: Any, install: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On stand-ins for TensorRT and CUDA, whose engine gives the larger of both pictures."""
+    monkeypatch.setenv("IRVIS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(cudart, "CDLL", lambda name: cuda)
+    install("10.3.0", cuda)
+    infrared, visible = (
+        make_video(tmp_path / "ir.mkv", 5, seed=10),
+        make_video(tmp_path / "vis.mkv", 5, seed=20),
+    )
+    with Fuser(backend="tensorrt") as fuser:
+        entry, notices = fuse_videos(fuser, infrared, visible, tmp_path / "fused.mkv", is_gray=True)
+    assert (entry["frames"], notices) == (5, [])
+    launches = [name for name in cuda.calls if name in ("cudaGraphLaunch", "cudaEventSynchronize")]
+    assert launches[:4] == ["cudaGraphLaunch", "cudaGraphLaunch", "cudaEventSynchronize", "cudaGraphLaunch"]
+    assert launches.count("cudaGraphLaunch") == launches.count("cudaEventSynchronize") == 5
+    fused = VideoReader(tmp_path / "fused.mkv")
+    for number in range(5):
+        pictures = [luma_bt601(scene(seed=seed + number)) for seed in (10, 20)]
+        frame = fused.read()
+        assert frame is not None
+        np.testing.assert_array_equal(luma_bt601(frame), np.maximum(*pictures))
+    assert set(cuda.held().values()) == {0}
 
 
 def test_the_first_frame_is_the_picture_of_it(tmp_path: Path, run: Run) -> None:

@@ -11,8 +11,10 @@ import pytest
 from numpy.typing import NDArray
 
 from irvis_runtime import BackendError, ContractError, Fuser, default_model_dir, make_context
-from irvis_runtime.contract import CONTEXT_SHAPE, MANIFEST_NAME, Manifest, load_manifest, save_manifest
-from irvis_runtime.fuser import choose_backend, choose_precision
+from irvis_runtime import fuser as fuser_module
+from irvis_runtime.backends import open_session
+from irvis_runtime.backends.choice import Backend
+from irvis_runtime.contract import CONTEXT_SHAPE, MANIFEST_NAME, load_manifest, save_manifest
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +167,7 @@ def test_unknown_precision_names_those_that_are(precision: str) -> None:
 
 
 def test_unknown_backend() -> None:
-    with pytest.raises(ContractError, match="expected auto, onnxruntime or tensorrt, got 'cuda'"):
+    with pytest.raises(ContractError, match=r"expected auto, tensorrt, .*, got 'cuda'"):
         Fuser(backend="cuda")
 
 
@@ -175,55 +177,57 @@ def test_threads_are_one_or_more(threads: int) -> None:
         Fuser(threads=threads)
 
 
+@pytest.mark.parametrize("backend", ["auto", "onnxruntime"])
+def test_it_says_in_a_line_what_fuses_and_why(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("irvis_runtime.backends.tensorrt.why_not", lambda: "TensorRT cannot be imported")
+    monkeypatch.setattr("irvis_runtime.backends.choice.has_fast_int8", lambda: True)
+    with Fuser(backend=backend, threads=2) as fuser:
+        why = "as asked" if backend != "auto" else fuser.reason.rpartition(", ")[0]
+        assert fuser.reason == f"{why}, the CPU has 8-bit dot products"
+        version = fuser.versions["onnxruntime"]
+        assert fuser.description == f"onnxruntime {version}, int8, 2 threads: {fuser.reason}"
+        assert backend != "auto" or "TensorRT cannot be imported" in why
+
+
+def test_a_submitted_picture_is_the_one_that_fuse_gives(fuser: Fuser) -> None:
+    infrared, visible = pictures(40, 60)
+    pending = [fuser.submit(infrared, visible), fuser.submit(visible, infrared)]
+    np.testing.assert_array_equal(pending[0].collect(), fuser.fuse(infrared, visible))
+    np.testing.assert_array_equal(pending[1].collect(), fuser.fuse(visible, infrared))
+    with pytest.raises(ContractError, match="visible: expected a uint8 array"):
+        fuser.submit(infrared, visible.astype(np.float32))
+
+
+def test_a_backend_that_auto_takes_and_that_does_not_load_is_told_and_passed_over(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def open_(backend: Backend, model: Path, threads: int | None) -> Any:
+        if backend != "onnxruntime":
+            raise BackendError(f"{backend} lacks a library; install it")
+        return real(backend, model, threads)
+
+    real = open_session
+    monkeypatch.setattr(fuser_module, "open_session", open_)
+    monkeypatch.setattr("irvis_runtime.backends.tensorrt.why_not", lambda: "")
+    monkeypatch.setattr("irvis_runtime.backends.onnxruntime.why_not", lambda provider="": "")
+    with Fuser(threads=1) as opened:
+        assert opened.backend == "onnxruntime"
+        assert opened.reason.startswith("tensorrt does not load, onnxruntime-cuda does not load, the CPU has")
+    assert [message.partition(";")[0] for message in caplog.messages] == [
+        f"{name} does not load, another backend is taken: {name} lacks a library"
+        for name in ("tensorrt", "onnxruntime-cuda")
+    ]
+    for name in ("tensorrt", "onnxruntime-cuda"):
+        with pytest.raises(BackendError, match=f"{name} lacks a library"):
+            Fuser(backend=name)
+
+
 def test_default_model_is_the_shipped_one() -> None:
     folder = default_model_dir()
     assert (folder / MANIFEST_NAME).is_file()
     with Fuser() as default, Fuser(str(folder), default.precision, default.backend) as named:
         assert default.model_dir == folder
         np.testing.assert_array_equal(default.fuse(GOOD, GOOD), named.fuse(GOOD, GOOD))
-
-
-@pytest.fixture
-def manifest() -> Manifest:
-    return load_manifest(default_model_dir())
-
-
-def test_auto_takes_int8_only_where_the_cpu_is_quick_at_it(
-    manifest: Manifest, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("irvis_runtime.fuser.has_fast_int8", lambda: True)
-    assert choose_precision(manifest, "auto", "onnxruntime") == "int8"
-    monkeypatch.setattr("irvis_runtime.fuser.has_fast_int8", lambda: False)
-    assert choose_precision(manifest, "auto", "onnxruntime") == "fp32"
-    assert choose_precision(manifest, "int8", "onnxruntime") == "int8"
-    only_int8 = replace(manifest, files={"int8": manifest.files["int8"]})
-    assert choose_precision(only_int8, "auto", "onnxruntime") == "int8"
-
-
-def test_auto_takes_fp16_on_tensorrt_and_never_the_cpus_int8(manifest: Manifest) -> None:
-    assert choose_precision(manifest, "auto", "tensorrt") == "fp16"
-    with pytest.raises(ContractError, match="no file of precision 'int8' for tensorrt"):
-        choose_precision(manifest, "int8", "tensorrt")
-    without = replace(manifest, files={"fp32": manifest.files["fp32"]})
-    assert choose_precision(without, "auto", "tensorrt") == "fp32"
-
-
-def test_a_model_without_files_says_what_makes_them(manifest: Manifest) -> None:
-    empty = replace(manifest, files={})
-    with pytest.raises(
-        ContractError, match="those it has: none; `irvis export` and `irvis quantize` make them"
-    ):
-        choose_precision(empty, "auto", "onnxruntime")
-
-
-@pytest.mark.parametrize(("is_there", "expected"), [(True, "tensorrt"), (False, "onnxruntime")])
-def test_auto_backend_is_tensorrt_where_it_is(
-    is_there: bool, expected: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("irvis_runtime.backends.tensorrt.is_available", lambda: is_there)
-    assert choose_backend("auto") == expected
-    assert choose_backend("onnxruntime") == "onnxruntime"
-    assert choose_backend("tensorrt") == "tensorrt"
 
 
 def never_opened(*arguments: object) -> None:

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from . import onnxruntime
+from .choice import Backend
 from .onnxruntime import OnnxRuntimeSession
+from .openvino import OpenVinoSession
 from .session import Session
 from .tensorrt import TensorRtSession
 
+_PROVIDERS = {
+    "onnxruntime": onnxruntime.CPU,
+    "onnxruntime-cuda": onnxruntime.CUDA,
+    "onnxruntime-tensorrt": onnxruntime.TENSORRT,
+}
 
-def open_session(backend: str, model: Path, threads: int | None) -> Session:
-    """Loads a checked model file with "onnxruntime" or "tensorrt"; `threads` is for the CPU alone."""
+
+def open_session(backend: Backend, model: Path, threads: int | None) -> Session:
+    """Loads a checked model file with a backend; `threads` is for the CPU alone."""
     if backend == "tensorrt":
         return TensorRtSession(model)
-    return OnnxRuntimeSession(model, threads)
+    if backend == "openvino":
+        return OpenVinoSession(model, threads)
+    return OnnxRuntimeSession(model, threads, _PROVIDERS[backend])

@@ -8,6 +8,7 @@ from typing import Any
 
 from irvis_runtime.errors import BackendError
 
+NO_DEVICE = "no CUDA device"
 LIBRARIES = ("libcudart.so", "libcudart.so.12", "libcudart.so.13", "libcudart.so.11.0")
 
 # Numbers of cudaDeviceAttr, cudaMemcpyKind and the flags, which are the same from CUDA 11 to 13.
@@ -15,6 +16,8 @@ _MULTIPROCESSORS, _INTEGRATED, _SM_MAJOR, _SM_MINOR = 16, 18, 75, 76
 _HOST_TO_DEVICE, _DEVICE_TO_HOST = 1, 2
 _HOST_ALLOC_MAPPED = 2
 _STREAM_NON_BLOCKING = 1
+# cudaEventBlockingSync | cudaEventDisableTiming: who waits sleeps, a board's cores have other work.
+_EVENT_FLAGS = 3
 # Other threads of the program (GStreamer's elements) may allocate while this one captures.
 _CAPTURE_THREAD_LOCAL = 1
 # cudaDeviceProp grows from release to release and begins with the name: room for all of them.
@@ -38,6 +41,10 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "cudaStreamCreateWithFlags": (_POINTER, c_uint),
     "cudaStreamDestroy": (c_void_p,),
     "cudaStreamSynchronize": (c_void_p,),
+    "cudaEventCreateWithFlags": (_POINTER, c_uint),
+    "cudaEventRecord": (c_void_p, c_void_p),
+    "cudaEventSynchronize": (c_void_p,),
+    "cudaEventDestroy": (c_void_p,),
     "cudaStreamBeginCapture": (c_void_p, c_int),
     "cudaStreamEndCapture": (c_void_p, _POINTER),
     # Not cudaGraphInstantiate, whose arguments changed with CUDA 12.
@@ -152,6 +159,22 @@ class Cudart:
         """Waits for all that was queued on a stream; an error of that work is raised here."""
         self._call("cudaStreamSynchronize", stream)
 
+    def create_event(self) -> int:
+        """Returns an event, for which a waiting thread sleeps."""
+        return self._pointer("cudaEventCreateWithFlags", _EVENT_FLAGS)
+
+    def record_event(self, event: int, stream: int) -> None:
+        """Has the event happen when all that was queued on the stream so far is done."""
+        self._call("cudaEventRecord", event, stream)
+
+    def wait_for_event(self, event: int) -> None:
+        """Waits until the event has happened; an error of the work before it is raised here."""
+        self._call("cudaEventSynchronize", event)
+
+    def destroy_event(self, event: int) -> None:
+        """Frees an event."""
+        self._call("cudaEventDestroy", event)
+
     def begin_capture(self, stream: int) -> None:
         """Makes a stream record what is queued instead of running it."""
         self._call("cudaStreamBeginCapture", stream, _CAPTURE_THREAD_LOCAL)
@@ -226,6 +249,15 @@ def open_cudart() -> Cudart:
         f"expected a CUDA device, found none ({'; '.join(reasons)}); install the CUDA runtime and the driver "
         "(JetPack has both) or take the backend onnxruntime"
     )
+
+
+def has_device() -> bool:
+    """Returns whether a CUDA runtime is installed and finds a device; never raises."""
+    try:
+        open_cudart()
+    except BackendError:
+        return False
+    return True
 
 
 def _version(number: int) -> str:

@@ -15,23 +15,23 @@ from numpy.typing import NDArray
 from irvis_runtime.errors import BackendError, ContractError
 from irvis_runtime.model_files.ports import INFRARED, INPUT_PORTS
 
-from .cudart import Cudart, open_cudart
+from .cudart import NO_DEVICE, Cudart, has_device, open_cudart
 from .engine_cache import EngineCache, open_cache
 from .tensorrt_api import import_tensorrt
 from .tensorrt_build import DEFAULT_OPTIONS, BuildOptions, EngineBuilder, read_model
-from .tensorrt_engine import SizedEngine
+from .tensorrt_engine import InFlight, SizedEngine
 
 MAX_SIZES = 4
 
 
-def is_available() -> bool:
-    """Returns whether the module tensorrt can be imported and a CUDA device is there; never raises."""
+def why_not() -> str:
+    """Returns in a few words why TensorRT cannot run here, nothing where it can; never raises."""
     try:
         import_tensorrt()
-        open_cudart()
-    except BackendError:
-        return False
-    return True
+    except BackendError as error:
+        # What to do about it is for who asks for TensorRT by name.
+        return str(error).partition("; ")[0].partition(" (")[0]
+    return "" if has_device() else NO_DEVICE
 
 
 class TensorRtSession:
@@ -54,9 +54,10 @@ class TensorRtSession:
         gpu = self._cuda.gpu()
         self._is_mapped = gpu.is_integrated
         self.versions: dict[str, str] = {"tensorrt": str(self._trt.__version__), "cuda": gpu.cuda}
-        cache = open_cache() if cache is None else cache
+        self.model, self.options = model, options
+        self.cache = open_cache() if cache is None else cache
         self._builder: EngineBuilder | None = EngineBuilder(
-            self._trt, self._cuda, read_model(model), cache, options
+            self._trt, self._cuda, read_model(model), self.cache, options
         )
         self._sizes: OrderedDict[tuple[int, int], SizedEngine] = OrderedDict()
         self._lock = threading.Lock()
@@ -65,22 +66,65 @@ class TensorRtSession:
         """Returns the outputs by port name for inputs by port name."""
         size_hw = checked_size(inputs)
         with self._lock:
-            if self._builder is None:
-                raise BackendError("this TensorRT session is closed; make a new one")
-            return self._sized(self._builder, size_hw, inputs).run(inputs)
+            return self._sized(size_hw).submit(inputs).collect()
 
-    def _sized(
-        self, builder: EngineBuilder, size_hw: tuple[int, int], inputs: Mapping[str, NDArray[Any]]
-    ) -> SizedEngine:
+    def submit(self, inputs: Mapping[str, NDArray[Any]]) -> InFlight:
+        """Queues a picture on the GPU and returns at once; the inputs may change then.
+
+        BackendError where two pictures of this size wait to be collected.
+        """
+        size_hw = checked_size(inputs)
+        with self._lock:
+            return self._sized(size_hw).submit(inputs)
+
+    def is_ready(self, size_hw: tuple[int, int]) -> bool:
+        """Returns whether pictures of (H, W) run at once, without an engine being built or loaded first."""
+        return size_hw in self._sizes
+
+    def load(self, size_hw: tuple[int, int], cache: EngineCache | None = None) -> bool:
+        """Makes the engine for pictures of (H, W) ready where a cache has it; returns whether it is.
+
+        `cache`: None takes the session's own.
+        """
+        engine = self._open_builder().cached_engine(size_hw, self.cache if cache is None else cache)
+        if engine is None:
+            return False
+        sized = self._made(size_hw, engine)
+        with self._lock, ExitStack() as stack:
+            stack.callback(sized.close)
+            self._open_builder()
+            if size_hw in self._sizes:
+                return True
+            self._make_room()
+            self._sizes[size_hw] = sized
+            stack.pop_all()
+        return True
+
+    def _sized(self, size_hw: tuple[int, int]) -> SizedEngine:
+        builder = self._open_builder()
         if size_hw not in self._sizes:
             # Room is made first: a build wants all the memory that it can get.
-            while len(self._sizes) >= MAX_SIZES:
-                self._sizes.popitem(last=False)[1].close()
-            shapes = {name: tuple(array.shape) for name, array in inputs.items()}
-            engine = builder.engine(size_hw)
-            self._sizes[size_hw] = SizedEngine(self._trt, self._cuda, engine, shapes, self._is_mapped)
+            self._make_room()
+            self._sizes[size_hw] = self._made(size_hw, builder.engine(size_hw))
         self._sizes.move_to_end(size_hw)
         return self._sizes[size_hw]
+
+    def _made(self, size_hw: tuple[int, int], engine: Any) -> SizedEngine:
+        sizes = dict(zip("HW", size_hw, strict=True))
+        shapes = {
+            port.name: tuple(sizes[size] if isinstance(size, str) else size for size in port.shape)
+            for port in INPUT_PORTS
+        }
+        return SizedEngine(self._trt, self._cuda, engine, shapes, self._is_mapped)
+
+    def _make_room(self) -> None:
+        while len(self._sizes) >= MAX_SIZES:
+            self._sizes.popitem(last=False)[1].close()
+
+    def _open_builder(self) -> EngineBuilder:
+        if self._builder is None:
+            raise BackendError("this TensorRT session is closed; make a new one")
+        return self._builder
 
     def close(self) -> None:
         """Frees engines, buffers and graphs; a second call does nothing."""

@@ -95,22 +95,30 @@ class EngineBuilder:
 
     def engine(self, size_hw: tuple[int, int]) -> Any:
         """Returns the engine for pictures of (H, W), from the cache or built, which takes minutes."""
-        identity = self._identity(size_hw)
-        action = f"load the engine of {self._model.path.name}"
-        with reporting(self._messages, action, _MEMORY_ADVICE):
-            plan = self._cache.load(identity)
-            engine = None if plan is None else self._runtime.deserialize_cuda_engine(plan)
-            if engine is not None:
-                return engine
-            if plan is not None:
-                _log.warning("the cached engine does not load and is built again: %s", self._last_error())
+        engine = self.cached_engine(size_hw, self._cache)
+        if engine is not None:
+            return engine
         plan = self._build(size_hw)
-        with reporting(self._messages, action, _MEMORY_ADVICE):
-            engine = self._runtime.deserialize_cuda_engine(plan)
+        engine = self._loaded(plan)
         if engine is None:
-            raise failure(self._messages.errors, action, _MEMORY_ADVICE)
-        self._cache.store(identity, plan)
+            raise failure(self._messages.errors, self._loading(), _MEMORY_ADVICE)
+        self._cache.store(self._identity(size_hw), plan)
         return engine
+
+    def cached_engine(self, size_hw: tuple[int, int], cache: EngineCache) -> Any | None:
+        """Returns the engine for pictures of (H, W) that a cache has; None where it has none that loads."""
+        plan = cache.load(self._identity(size_hw))
+        engine = None if plan is None else self._loaded(plan)
+        if plan is not None and engine is None:
+            _log.warning("the cached engine does not load and is built again: %s", self._last_error())
+        return engine
+
+    def _loaded(self, plan: bytes) -> Any | None:
+        with reporting(self._messages, self._loading(), _MEMORY_ADVICE):
+            return self._runtime.deserialize_cuda_engine(plan)
+
+    def _loading(self) -> str:
+        return f"load the engine of {self._model.path.name}"
 
     def _build(self, size_hw: tuple[int, int]) -> bytes:
         """Returns the plan; tries once more with half the workspace where memory ran out."""
@@ -193,9 +201,8 @@ class EngineBuilder:
 
     def _workspace_bytes(self) -> int:
         """A share of the memory that is free now: the system's on a board, which the GPU shares."""
-        free_mb = memory_mb(field="MemAvailable") if self._gpu.is_integrated else None
-        free_bytes = self._cuda.free_bytes() if free_mb is None else free_mb << 20
-        return min(int(free_bytes * self._options.workspace_share), _MAX_WORKSPACE_BYTES)
+        free_bytes = available_bytes() if self._gpu.is_integrated else 0
+        return workspace_bytes(free_bytes or self._cuda.free_bytes(), self._options.workspace_share)
 
     def _is_out_of_memory(self) -> bool:
         text = "\n".join(self._messages.errors).lower()
@@ -230,6 +237,16 @@ class EngineBuilder:
         jetson = read_jetson()
         power_mode = None if jetson is None else jetson.power_mode
         return {"kind": "timing", **self._platform(), "power_mode": power_mode}
+
+
+def available_bytes() -> int:
+    """Returns the system's memory that programs may still take; 0 where it does not say."""
+    return (memory_mb(field="MemAvailable") or 0) << 20
+
+
+def workspace_bytes(free_bytes: int, share: float = DEFAULT_OPTIONS.workspace_share) -> int:
+    """Returns the workspace that a build may take of free memory."""
+    return min(int(free_bytes * share), _MAX_WORKSPACE_BYTES)
 
 
 def _parser_errors(parser: Any) -> list[str]:

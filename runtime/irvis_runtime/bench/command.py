@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from irvis_runtime.atomic import write_text
+from irvis_runtime.backends.choice import BACKENDS
 from irvis_runtime.board import board_slug, describe, read_board
 from irvis_runtime.cli import Parser
 from irvis_runtime.contract import MIN_SIDE_PX, PRECISIONS
@@ -135,7 +136,7 @@ def _parser() -> Parser:
         "--seconds", metavar="S", type=_seconds, default=0.0, help="time at least this long (default: 0)"
     )
     parser.add_argument("--threads", metavar="N", type=_positive, help="CPU threads (default: all cores)")
-    parser.add_argument("--backend", choices=("auto", "onnxruntime", "tensorrt"), default="auto")
+    parser.add_argument("--backend", choices=("auto", *BACKENDS), default="auto")
     _add_judging(parser)
     return parser
 

@@ -12,9 +12,10 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from irvis_runtime.backends.choice import BACKEND_PRECISIONS, choose_backend
 from irvis_runtime.context import make_context
 from irvis_runtime.contract import PRECISIONS, load_manifest
-from irvis_runtime.fuser import BACKEND_PRECISIONS, Fuser, choose_backend
+from irvis_runtime.fuser import Fuser
 from irvis_runtime.targets import Engine, Targets, engine_of, open_targets
 
 from .file import TEACHER
@@ -78,7 +79,7 @@ def open_contenders(
     `precisions`: those that must be measured; None takes all that the backend runs, and `not_measured` says
     which of them the model lacks. ContractError or BackendError where one cannot be opened.
     """
-    manifest, chosen_backend = load_manifest(model_dir), choose_backend(backend)
+    manifest, (chosen_backend, _) = load_manifest(model_dir), choose_backend(backend)
     runs = [name for name in PRECISIONS if name in BACKEND_PRECISIONS[chosen_backend]]
     contenders = Contenders(
         not_measured=[

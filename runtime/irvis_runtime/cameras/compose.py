@@ -33,6 +33,11 @@ class FusesLuma(Protocol):
         """Returns the fused luma of two registered pictures."""
         ...
 
+    @property
+    def is_passing_through(self) -> bool:
+        """Whether what it returned last is the visible picture as it was."""
+        ...
+
 
 @dataclass(frozen=True)
 class Composed:
@@ -96,7 +101,7 @@ class Composer:
         )
         return Composed(
             _picture(frame, fused_hw if frame.is_full_range else to_limited_range(fused_hw)),
-            "fusing",
+            "visible-only" if self._fuser.is_passing_through else "fusing",
             choice.skew_ms,
             choice.is_held,
             frame.is_full_range,

@@ -1,12 +1,10 @@
-"""Stand-ins for TensorRT and CUDA, and small models for them."""
+"""Sessions on the stand-ins for TensorRT and CUDA, and small models for them."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,54 +17,16 @@ from irvis_runtime.backends.engine_cache import EngineCache
 from irvis_runtime.backends.tensorrt import TensorRtSession
 
 
-def _beside(name: str) -> ModuleType:
-    spec = spec_from_file_location(f"irvis_tests_{name}", Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-FAKE_CUDA = _beside("fake_cuda")
-FAKE_TENSORRT = _beside("fake_tensorrt")
-FAKE_ENGINE = _beside("fake_engine")
-
-
 @pytest.fixture
 def fake_classes() -> dict[str, type]:
     """The stand-ins for TensorRT's classes, by their names there."""
-    found = {**vars(FAKE_TENSORRT), **vars(FAKE_ENGINE)}
+    found = {**vars(sys.modules["irvis_tests_fake_tensorrt"]), **vars(sys.modules["irvis_tests_fake_engine"])}
     ours = {"FakeTensorRt", "Strict"}
     return {
         name: value
         for name, value in found.items()
         if isinstance(value, type) and value.__module__.startswith("irvis_tests") and name not in ours
     }
-
-
-@pytest.fixture
-def make_cuda() -> Callable[..., Any]:
-    return FAKE_CUDA.FakeCuda  # type: ignore[no-any-return]
-
-
-@pytest.fixture
-def cuda(make_cuda: Callable[..., Any]) -> Any:
-    """A board whose GPU shares the CPU's memory."""
-    return make_cuda()
-
-
-@pytest.fixture
-def install(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Any], Any]:
-    """Puts the stand-in of a TensorRT version where `import tensorrt` finds it, and returns it."""
-
-    def put(version: str, cuda: Any) -> Any:
-        trt = FAKE_TENSORRT.FakeTensorRt(version, cuda, FAKE_ENGINE.Runtime)
-        monkeypatch.setitem(sys.modules, "tensorrt", trt)
-        return trt
-
-    return put
 
 
 @pytest.fixture

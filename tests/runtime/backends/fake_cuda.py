@@ -59,6 +59,8 @@ class FakeCuda:
         self.recording: dict[int, list[Callable[[], None]]] = {}
         self.graphs: dict[int, list[Callable[[], None]]] = {}
         self.executables: dict[int, list[Callable[[], None]]] = {}
+        self.events: dict[int, int | None] = {}
+        """Event -> the stream whose work has yet to reach it."""
         self._handles = 1
         self.cudaGetErrorString = ErrorText()
         for attribute in dir(FakeCuda):
@@ -72,6 +74,7 @@ class FakeCuda:
         return {
             **{kind: kinds.count(kind) for kind in ("host", "device")},
             "streams": len(self.pending),
+            "events": len(self.events),
             "graphs": len(self.graphs),
             "executables": len(self.executables),
         }
@@ -158,9 +161,26 @@ class FakeCuda:
 
     def do_StreamSynchronize(self, stream: int) -> None:
         assert stream not in self.recording, "a stream that records cannot be waited for"
-        work, self.pending[stream] = self.pending[stream], []
-        for item in work:
-            item()
+        while self.pending[stream]:
+            self.pending[stream].pop(0)()
+
+    def do_EventCreateWithFlags(self, event: Any, flags: int) -> None:
+        assert flags == 3, "who waits must sleep, and nothing asks for times"
+        event.value = self._new()
+        self.events[event.value] = None
+
+    def do_EventRecord(self, event: int, stream: int) -> None:
+        assert stream not in self.recording
+        self.events[event] = stream
+        self.queue(stream, lambda: self.events.__setitem__(event, None))
+
+    def do_EventSynchronize(self, event: int) -> None:
+        """Runs the stream's work up to the event and nothing after it."""
+        while (stream := self.events[event]) is not None:
+            self.pending[stream].pop(0)()
+
+    def do_EventDestroy(self, event: int) -> None:
+        del self.events[event]
 
     def do_StreamBeginCapture(self, stream: int, mode: int) -> None:
         assert mode == 1, "other threads' allocations must not break the capture"

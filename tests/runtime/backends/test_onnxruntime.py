@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from irvis_runtime import BackendError
-from irvis_runtime.backends import open_session
-from irvis_runtime.backends.onnxruntime import OnnxRuntimeSession
+from irvis_runtime.backends import cudart, open_session
+from irvis_runtime.backends.engine_cache import EngineCache
+from irvis_runtime.backends.onnxruntime import CPU, CUDA, TENSORRT, OnnxRuntimeSession, why_not
 
 
 @pytest.fixture
@@ -100,3 +102,140 @@ def test_without_onnx_runtime_the_error_names_the_command(
         BackendError, match=r"ONNX Runtime is missing .*install it with `pip install onnxruntime`"
     ):
         OnnxRuntimeSession(model)
+
+
+class FakeOptions:
+    intra_op_num_threads = log_severity_level = 0
+    enable_cpu_mem_arena = enable_mem_pattern = True
+
+    def add_session_config_entry(self, key: str, value: str) -> None: ...
+
+
+class FakeOnnxRuntime:
+    """onnxruntime-gpu as far as a session needs it; `loads`: the providers whose libraries are there."""
+
+    __version__ = "1.32.0"
+    SessionOptions = FakeOptions
+
+    def __init__(self, built_with: list[str], loads: list[str]) -> None:
+        self.built_with, self.loads = built_with, loads
+        self.asked: list[Any] = []
+        self.is_preloaded = False
+
+    def disable_telemetry_events(self) -> None: ...
+
+    def get_available_providers(self) -> list[str]:
+        return self.built_with
+
+    def preload_dlls(self) -> None:
+        sys.stdout.write("Failed to load libcudart\n")
+        self.is_preloaded = True
+
+    def InferenceSession(
+        self, path: str, options: FakeOptions, providers: list[Any], enable_fallback: int
+    ) -> Any:
+        assert enable_fallback == 0, "another provider would be taken silently"
+        self.asked = providers
+        names = [provider if isinstance(provider, str) else provider[0] for provider in providers]
+        active = [name for name in names if name in self.loads]
+        output = types.SimpleNamespace(name="sum")
+        return types.SimpleNamespace(
+            get_providers=lambda: active, get_outputs=lambda: [output], disable_fallback=lambda: None
+        )
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> FakeOnnxRuntime:
+    """onnxruntime-gpu on a machine that has all that it needs."""
+    fake = FakeOnnxRuntime([TENSORRT, CUDA, CPU], [TENSORRT, CUDA, CPU])
+    monkeypatch.setitem(sys.modules, "onnxruntime", fake)
+    return fake
+
+
+def test_the_cpu_s_provider_is_asked_for_alone(gpu: FakeOnnxRuntime, model: Path) -> None:
+    OnnxRuntimeSession(model)
+    assert gpu.asked == [CPU]
+    assert not gpu.is_preloaded
+
+
+def test_cuda_computes_in_real_fp32_and_does_not_search_for_seconds(
+    gpu: FakeOnnxRuntime, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open_session("onnxruntime-cuda", model, None) as session:
+        assert session.versions == {"onnxruntime": "1.32.0"}
+    assert gpu.asked == [(CUDA, {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"}), CPU]
+    assert gpu.is_preloaded
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(("opset", "is_quantized"), [(17, False), (19, False), (19, True)])
+def test_the_tensorrt_provider_gets_the_precision_the_clamp_and_a_folder_for_this_file(
+    opset: int,
+    is_quantized: bool,
+    gpu: FakeOnnxRuntime,
+    write_model: Any,
+    tmp_path: Path,
+) -> None:
+    folders = []
+    for name in ("a.onnx", "b.onnx"):
+        path = write_model(opset, is_quantized, name)
+        OnnxRuntimeSession(path, provider=TENSORRT, cache=EngineCache(tmp_path / "engines"))
+        (tensorrt, options), (cuda, _), cpu = gpu.asked
+        assert (tensorrt, cuda, cpu) == (TENSORRT, CUDA, CPU)
+        assert options["trt_fp16_enable"] == str(opset == 19)
+        assert options["trt_int8_enable"] == str(is_quantized)
+        switches = [value for key, value in options.items() if key.endswith("_enable")]
+        assert set(switches) <= {"True", "False"}, "the provider refuses 1 and 0"
+        assert 0 < int(options["trt_max_workspace_size"]) <= 1 << 30
+        assert options["trt_engine_cache_path"] == options["trt_timing_cache_path"]
+        folders.append(Path(options["trt_engine_cache_path"]))
+    assert folders[0] == folders[1]
+    assert folders[0].is_dir()
+    other = write_model(18, is_quantized, "c.onnx")
+    OnnxRuntimeSession(other, provider=TENSORRT, cache=EngineCache(tmp_path / "engines"))
+    assert gpu.asked[0][1]["trt_engine_cache_path"] != str(folders[0])
+    OnnxRuntimeSession(other, provider=TENSORRT, cache=EngineCache(None))
+    assert not any("cache" in key for key in gpu.asked[0][1])
+
+
+@pytest.mark.parametrize(
+    ("backend", "provider"), [("onnxruntime-cuda", CUDA), ("onnxruntime-tensorrt", TENSORRT)]
+)
+def test_a_provider_that_does_not_load_is_never_replaced_silently(
+    backend: Any,
+    provider: str,
+    gpu: FakeOnnxRuntime,
+    write_model: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("IRVIS_CACHE", str(tmp_path / "cache"))
+    path = write_model()
+    gpu.loads.remove(provider)
+    with pytest.raises(BackendError, match=f"{provider} does not load, only .*CPUExecutionProvider; install"):
+        open_session(backend, path, None)
+    gpu.built_with.remove(provider)
+    with pytest.raises(BackendError, match=f"expected an ONNX Runtime with the {provider}, got one with"):
+        open_session(backend, path, None)
+
+
+def test_it_says_in_a_few_words_what_a_provider_lacks(
+    gpu: FakeOnnxRuntime, make_cuda: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cuda = make_cuda()
+    monkeypatch.setattr(cudart, "CDLL", lambda name: cuda)
+    assert (why_not(), why_not(CUDA), why_not(TENSORRT)) == ("", "", "")
+    cuda.devices = 0
+    assert (why_not(), why_not(CUDA)) == ("", "no CUDA device")
+    gpu.built_with.remove(CUDA)
+    assert why_not(CUDA) == "ONNX Runtime has no CUDA provider"
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert (why_not(), why_not(CUDA)) == ("ONNX Runtime is missing", "ONNX Runtime is missing")
+
+
+def test_the_options_are_those_of_the_real_module() -> None:
+    """The stand-in above takes any name; this one does not."""
+    options = onnxruntime.SessionOptions()
+    assert options.enable_cpu_mem_arena
+    assert options.enable_mem_pattern
+    assert {CUDA, TENSORRT} <= set(onnxruntime.get_all_providers())

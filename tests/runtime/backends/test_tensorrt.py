@@ -13,7 +13,7 @@ import pytest
 
 from irvis_runtime.backends import cudart, tensorrt
 from irvis_runtime.backends.cudart import Cudart
-from irvis_runtime.backends.tensorrt import MAX_SIZES, TensorRtSession, is_available
+from irvis_runtime.backends.tensorrt import MAX_SIZES, TensorRtSession, why_not
 from irvis_runtime.errors import BackendError, ContractError
 
 Open = Callable[..., TensorRtSession]
@@ -74,7 +74,7 @@ def test_after_the_first_picture_a_call_is_one_launch(
         assert cuda.held()["executables"] == 1
         del cuda.calls[:]
         session.infer(make_inputs(seed=1))
-        assert cuda.calls == ["cudaGraphLaunch", "cudaStreamSynchronize"]
+        assert cuda.calls == ["cudaGraphLaunch", "cudaEventRecord", "cudaEventSynchronize"]
 
 
 def test_inputs_may_have_strides_and_outputs_are_the_caller_s_own(
@@ -146,7 +146,7 @@ def test_closing_frees_everything_twice_is_harmless_and_ends_the_session(
 ) -> None:
     session = open_session(model, cuda)
     session.infer(make_inputs())
-    assert cuda.held() == {"host": 4, "device": 0, "streams": 1, "graphs": 0, "executables": 1}
+    assert cuda.held() == {"host": 4, "device": 0, "streams": 1, "events": 1, "graphs": 0, "executables": 1}
     session.close()
     session.close()
     assert set(cuda.held().values()) == {0}
@@ -163,7 +163,7 @@ def test_one_failure_to_free_keeps_nothing_else_from_being_freed(
     cuda.failures["cudaGraphExecDestroy"] = 2
     with pytest.raises(BackendError, match=r"cudaGraphExecDestroy"):
         session.close()
-    assert cuda.held() == {"host": 0, "device": 0, "streams": 0, "graphs": 0, "executables": 2}
+    assert cuda.held() == {"host": 0, "device": 0, "streams": 0, "events": 0, "graphs": 0, "executables": 2}
 
 
 @pytest.mark.parametrize(
@@ -215,8 +215,8 @@ def test_an_error_of_the_gpu_is_raised_where_it_is_waited_for(
 ) -> None:
     with open_session(model, cuda) as session:
         session.infer(make_inputs())
-        cuda.failures["cudaStreamSynchronize"] = 700
-        with pytest.raises(BackendError, match=r"cudaStreamSynchronize failed: .*700"):
+        cuda.failures["cudaEventSynchronize"] = 700
+        with pytest.raises(BackendError, match=r"cudaEventSynchronize failed: .*700"):
             session.infer(make_inputs())
 
 
@@ -274,13 +274,13 @@ def test_a_session_opens_what_this_machine_has(
     assert len(list(tmp_path.glob("cache/engines/*.bin"))) == 2
 
 
-def test_availability_needs_the_module_and_a_device(
+def test_it_says_in_a_few_words_why_it_cannot_run(
     cuda: Any, install: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cudart, "CDLL", lambda name: cuda)
     monkeypatch.setitem(sys.modules, "tensorrt", None)
-    assert not is_available()
+    assert why_not() == "TensorRT cannot be imported"
     install("10.3.0", cuda)
-    assert is_available()
+    assert why_not() == ""
     cuda.devices = 0
-    assert not is_available()
+    assert why_not() == "no CUDA device"

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from irvis_runtime import Fuser, default_model_dir
-from irvis_runtime.backends.tensorrt import is_available
+from irvis_runtime.backends.tensorrt import why_not
 
 pytestmark = [
     pytest.mark.gpu,
-    pytest.mark.skipif(not is_available(), reason="needs TensorRT and a CUDA device"),
+    pytest.mark.skipif(bool(why_not()), reason="needs TensorRT and a CUDA device"),
 ]
 
 

@@ -61,6 +61,15 @@ def test_a_pair_is_fused_as_the_fuser_fuses_it(fuser: Fuser) -> None:
     assert (composed.picture.colorimetry, composed.picture.time_ns) == ("1:4:0:0", 100 * MS)
 
 
+def test_what_a_stand_in_only_passes_through_is_not_called_fused(
+    fuser: Fuser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fuser, "is_passing_through", True)
+    composer = Composer(fuser, rig())
+    composer.add_infrared(infrared(98))
+    assert composer.from_visible(visible(100)).state == "visible-only"
+
+
 def test_limited_luma_is_fused_in_full_range_and_goes_out_limited(fuser: Fuser) -> None:
     composer = Composer(fuser, rig())
     composer.add_infrared(infrared(100))

@@ -1,0 +1,271 @@
+"""What serves while TensorRT builds: ONNX Runtime and child processes as they are, stand-ins for the rest."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from irvis_runtime import stand_in as stand_in_module
+from irvis_runtime.backends import cudart
+from irvis_runtime.backends.engine_cache import EngineCache
+from irvis_runtime.errors import BackendError
+from irvis_runtime.fuser import Fuser
+from irvis_runtime.gstreamer import gst
+from irvis_runtime.stand_in import JUDGED_PICTURES, StandInFuser, open_live_fuser
+
+SIZE_HW = (24, 32)
+PATIENT_MS = 1e9
+"""No stand-in is too slow for it, whatever else this machine does."""
+
+Picture = NDArray[np.uint8]
+Open = Callable[..., StandInFuser]
+Child = Callable[..., Path]
+
+
+@pytest.fixture
+def trt(cuda: Any, install: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """A board with TensorRT, for this process."""
+    monkeypatch.setattr(cudart, "CDLL", lambda name: cuda)
+    monkeypatch.setenv("IRVIS_CACHE", str(tmp_path / "cache"))
+    return install("10.3.0", cuda)
+
+
+@pytest.fixture
+def told() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def open_fuser(trt: Any, told: list[str]) -> Iterator[Open]:
+    """Opens StandInFusers that are closed after the test."""
+    with ExitStack() as stack:
+
+        def open_(slow_ms: float = PATIENT_MS, cache: EngineCache | None = None) -> StandInFuser:
+            engine = Fuser(backend="tensorrt")
+            if cache is not None:
+                engine.session.cache = cache  # type: ignore[attr-defined]
+            return stack.enter_context(StandInFuser(engine, 1, told.append, slow_ms))
+
+        yield open_
+
+
+def pictures(
+    seed: int = 0, size_hw: tuple[int, int] = SIZE_HW
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    both = np.random.default_rng(seed).integers(0, 256, (2, *size_hw), np.uint8)
+    return both[0], both[1]
+
+
+def fuse_until(fuser: StandInFuser, is_so: Callable[[], bool], size_hw: tuple[int, int] = SIZE_HW) -> None:
+    """Fuses pictures until something is so; the test fails where it does not come."""
+    end_s = time.monotonic() + 90
+    while not is_so():
+        assert time.monotonic() < end_s, "it did not happen in time"
+        fuser.fuse(*pictures(size_hw=size_hw))
+        time.sleep(0.01)
+
+
+def is_engine(fuser: StandInFuser) -> Callable[[], bool]:
+    return lambda: fuser.backend == "tensorrt" and fuser._is_engine_serving
+
+
+def test_onnx_runtime_serves_from_the_first_picture_and_the_engine_once_it_is_built(
+    open_fuser: Open, child: Child, trt: Any, told: list[str]
+) -> None:
+    child()
+    fuser = open_fuser()
+    infrared, visible = pictures(1)
+    with Fuser(backend="onnxruntime", threads=1) as reference:
+        np.testing.assert_array_equal(fuser.fuse(infrared, visible), reference.fuse(infrared, visible))
+        assert (fuser.backend, fuser.precision) == ("onnxruntime", reference.precision)
+        assert fuser.versions == {"tensorrt": "10.3.0", "cuda": "12.6", **reference.versions}
+    assert not fuser.is_passing_through
+    fuse_until(fuser, is_engine(fuser))
+    np.testing.assert_array_equal(fuser.fuse(infrared, visible), np.maximum(infrared, visible))
+    assert (fuser.backend, fuser.precision) == ("tensorrt", "fp16")
+    assert fuser.versions == {"tensorrt": "10.3.0", "cuda": "12.6"}
+    assert [line.partition(",")[0] for line in told] == [
+        "TensorRT prepares its engine for 32x24 pictures",
+        told[1],
+        "now tensorrt 10.3.0",
+    ]
+    assert told[1].startswith("the TensorRT engine for 32x24 pictures came in ")
+    assert trt.builds == [], "it was built here and not in a child"
+
+
+def test_an_engine_of_an_earlier_run_is_loaded_without_a_child(
+    open_fuser: Open, child: Child, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child()
+    first = open_fuser()
+    fuse_until(first, is_engine(first))
+
+    def never(self: object) -> None:
+        raise AssertionError("a child was started")
+
+    monkeypatch.setattr("irvis_runtime.backends.engine_process.EngineProcess.build", never)
+    second = open_fuser()
+    fuse_until(second, is_engine(second))
+
+
+@pytest.mark.parametrize(
+    ("ending", "reason"), [("fail", "It is too large."), ("kill", "ended by SIGKILL, as the kernel does")]
+)
+def test_a_build_that_fails_is_told_once_and_the_stand_in_serves_on(
+    ending: str, reason: str, open_fuser: Open, child: Child, told: list[str]
+) -> None:
+    child(ending)
+    fuser = open_fuser()
+    fuse_until(fuser, lambda: len(told) > 1)
+    for seed in range(5):
+        assert fuser.fuse(*pictures(seed)).shape == SIZE_HW
+    assert fuser.backend == "onnxruntime"
+    assert len(told) == 2
+    assert told[1].startswith("no TensorRT engine for 32x24 pictures: ")
+    assert reason in told[1]
+    assert told[1].endswith("; onnxruntime serves on")
+
+
+def test_a_stand_in_that_cannot_keep_up_lets_the_visible_picture_through_until_nothing_is_awaited(
+    open_fuser: Open, child: Child, told: list[str]
+) -> None:
+    pid = child("wait")
+    fuser = open_fuser(slow_ms=0.0)
+    infrared, visible = pictures()
+    for _ in range(JUDGED_PICTURES + 1):
+        assert not fuser.is_passing_through
+        assert not np.array_equal(fuser.fuse(infrared, visible), visible)
+    fused = fuser.fuse(infrared, visible)
+    assert fuser.is_passing_through
+    assert fuser.backend == "none"
+    np.testing.assert_array_equal(fused, visible)
+    assert not np.shares_memory(fused, visible)
+    assert told[1].startswith(
+        "the visible picture passes through until TensorRT is ready: onnxruntime takes "
+    )
+    fuse_until(fuser, lambda: pid.exists() and pid.read_text() != "")
+    os.kill(int(pid.read_text()), 15)
+    fuse_until(fuser, lambda: len(told) > 2)
+    assert "ended by SIGTERM; onnxruntime serves on" in told[2]
+    for _ in range(2 * JUDGED_PICTURES):
+        assert not np.array_equal(fuser.fuse(infrared, visible), visible)
+    assert (fuser.is_passing_through, len(told)) == (False, 3)
+
+
+def test_without_onnx_runtime_the_visible_picture_passes_through_until_the_engine_is_there(
+    open_fuser: Open, child: Child, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child()
+    fuser = open_fuser()
+
+    def missing(*arguments: object) -> Fuser:
+        raise BackendError("ONNX Runtime is missing; install it")
+
+    monkeypatch.setattr(stand_in_module, "Fuser", missing)
+    infrared, visible = pictures()
+    np.testing.assert_array_equal(fuser.fuse(infrared, visible), visible)
+    assert fuser.is_passing_through
+    assert told[1].endswith("until TensorRT is ready: ONNX Runtime is missing; install it")
+    fuse_until(fuser, is_engine(fuser))
+    assert not fuser.is_passing_through
+    np.testing.assert_array_equal(fuser.fuse(infrared, visible), np.maximum(infrared, visible))
+
+
+def test_closing_during_a_build_ends_the_child(open_fuser: Open, child: Child) -> None:
+    pid = child("wait")
+    fuser = open_fuser()
+    fuse_until(fuser, lambda: pid.exists() and pid.read_text() != "")
+    fuser.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
+    with pytest.raises(BackendError, match="closed"):
+        fuser.fuse(*pictures())
+
+
+def test_where_no_folder_can_be_kept_a_passing_one_hands_the_engine_over(
+    open_fuser: Open, child: Child, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child()
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "scratch"))
+    fuser = open_fuser(cache=EngineCache(None))
+    fuse_until(fuser, is_engine(fuser))
+    assert list((tmp_path / "scratch").iterdir()) == []
+    assert not list(tmp_path.glob("cache/engines/*.bin"))
+
+
+def test_each_size_has_its_engine_and_the_stand_in_serves_between(
+    open_fuser: Open, child: Child, told: list[str]
+) -> None:
+    child()
+    fuser = open_fuser()
+    other_hw = (20, 48)
+    fuse_until(fuser, is_engine(fuser))
+    fuser.fuse(*pictures(size_hw=other_hw))
+    assert fuser.backend == "onnxruntime"
+    fuse_until(fuser, is_engine(fuser), other_hw)
+    for size_hw in (SIZE_HW, other_hw, SIZE_HW):
+        infrared, visible = pictures(3, size_hw)
+        np.testing.assert_array_equal(fuser.fuse(infrared, visible), np.maximum(infrared, visible))
+    assert [line for line in told if "prepares its engine for 48x20" in line]
+
+
+def test_only_tensorrt_needs_a_stand_in(trt: Any, told: list[str]) -> None:
+    with open_live_fuser(None, "auto", "auto", 1, told.append) as fuser:
+        assert isinstance(fuser, StandInFuser)
+        assert fuser.description == f"tensorrt 10.3.0, fp16: {fuser.reason}"
+    with open_live_fuser(None, "fp32", "onnxruntime", 1, told.append) as fuser:
+        assert isinstance(fuser, Fuser)
+        assert not fuser.is_passing_through
+        with pytest.raises(BackendError, match="expected a Fuser on tensorrt, got one on onnxruntime"):
+            StandInFuser(fuser, 1, told.append)
+    assert told == []
+
+
+def test_live_starts_at_once_and_goes_over_to_the_engine(child: Child, tmp_path: Path) -> None:
+    """The command itself, with a board's TensorRT in it and in its child."""
+    try:
+        gst()
+    except BackendError as error:
+        pytest.skip(f"GStreamer is not here: {error}")
+    child()
+    source = "test://?width=64&height=48&fps=30&pattern=ball"
+    text = f'[visible]\nsource = "{source}"\n[infrared]\nsource = "{source}"\n[[output]]\nsink = "null://"\n'
+    (tmp_path / "rig.toml").write_text(text)
+    command = [sys.executable, "-m", "irvis_runtime", "live", "rig.toml", "--status", "status.json"]
+    environment = {**os.environ, "IRVIS_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True, stdout=subprocess.DEVNULL
+    )
+    status = tmp_path / "status.json"
+
+    def is_over() -> bool:
+        seen: dict[str, Any] = json.loads(status.read_text()) if status.exists() else {"frames": 0}
+        has_engine = seen["frames"] > 0 and seen["backend"] == "tensorrt"
+        return process.poll() is not None or (has_engine and "onnxruntime" not in seen["versions"])
+
+    try:
+        end_s = time.monotonic() + 90
+        while time.monotonic() < end_s and not is_over():
+            time.sleep(0.05)
+    finally:
+        process.terminate()
+        _, errors = process.communicate(timeout=60)
+    lines = errors.splitlines()
+    assert process.returncode == 0, errors
+    assert lines[0] == "irvis live: tensorrt 10.3.0, fp16: found here, its first choice"
+    told = [line for line in lines if "TensorRT" in line or "now tensorrt" in line]
+    assert told[0].startswith("irvis live: TensorRT prepares its engine for 64x48 pictures")
+    assert told[-1] == "irvis live: now tensorrt 10.3.0, fp16: found here, its first choice"
+    assert json.loads(status.read_text())["precision"] == "fp16"
