@@ -127,24 +127,32 @@ class Recording:
             self._lock = None
 
     def _set_aside(self) -> None:
-        """Renames the `.part` of a run that was killed; removes it where it holds nothing."""
-        try:
-            handle = os.open(self.part, os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return
-        try:
-            if not _is_locked_now(handle):
-                raise BackendError(
-                    f"file://{self.path}: is being written by another process; name another output"
-                )
-            if os.fstat(handle).st_size == 0:
-                self.part.unlink()
+        """Gives a name to what killed runs left; with `{time}`, under the names of their starts."""
+        for part in {self.part, *self._retention.unfinished()}:
+            try:
+                handle = os.open(part, os.O_RDWR | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue
+            try:
+                self._set_aside_one(part, handle)
+            finally:
+                os.close(handle)
+
+    def _set_aside_one(self, part: Path, handle: int) -> None:
+        """Renames an unfinished recording; removes it where it holds nothing."""
+        if not _is_locked_now(handle):
+            if part != self.part:
                 return
-            kept = free_name(self.path)
-            self.part.rename(kept)
-            self._report(f"an unfinished recording was kept as {kept}")
-        finally:
-            os.close(handle)
+            raise BackendError(
+                f"file://{self.path}: is being written by another process; name another output"
+            )
+        if os.fstat(handle).st_size == 0:
+            part.unlink()
+            return
+        name = part.with_suffix("")
+        kept = free_name(name) if part == self.part or name.exists() else name
+        part.rename(kept)
+        self._report(f"an unfinished recording was kept as {kept}")
 
 
 def check_folder(path: Path) -> None:
