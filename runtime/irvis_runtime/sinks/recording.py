@@ -89,17 +89,27 @@ class Recording:
         return self.part
 
     def is_over(self, elapsed_s: float) -> bool:
-        """Whether the piece is to be closed: long or large enough, or the room to keep is used up."""
-        if self._rotation.seconds and elapsed_s >= self._rotation.seconds:
-            return True
+        """Whether the piece is to be closed: long or large enough, or the room to keep is used up.
+
+        BackendError where somebody has deleted it.
+        """
         if self._lock is None:
             return False
-        if self._rotation.mib and os.fstat(self._lock).st_size >= self._rotation.mib * 2**20:
+        if self._rotation.seconds and elapsed_s >= self._rotation.seconds:
+            return True
+        written = os.fstat(self._lock)
+        if self._rotation.mib and written.st_size >= self._rotation.mib * 2**20:
             return True
         if time.monotonic() - self._checked_s < CHECK_S:
             return False
         self._checked_s = time.monotonic()
-        return not self._retention.find_room()
+        if written.st_nlink == 0:
+            raise BackendError(f"{self.part} was deleted while it was written")
+        try:
+            return not self._retention.find_room()
+        except OSError:
+            # The disk is gone: closing says so.
+            return True
 
     def close(self) -> Path:
         """Gives the finished recording its name and returns it."""
