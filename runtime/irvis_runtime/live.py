@@ -121,7 +121,9 @@ class Live:
         self._statistics = Statistics()
         self._state: State = "starting"
         self._started_s = self._picture_s = self._visible_s = time.monotonic()
-        self._branches = [Branch(make_sink(output, log), platform, log, output.view) for output in rig.output]
+        self._branches = [
+            Branch(make_sink(output, log), platform, log, view=output.view) for output in rig.output
+        ]
         self._visible = self._camera("visible", rig.visible, platform, self._inbox.put_visible)
         self._infrared = self._camera("infrared", rig.infrared, platform, self._inbox.put_infrared)
 

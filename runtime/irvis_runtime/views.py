@@ -32,17 +32,19 @@ BORDER_PX = 2
 class Views:
     """The views of one composed picture, shared by all outputs.
 
-    Where a camera is missing, every view is the picture that remains, whole.
+    Where a camera is missing, every view is the picture that remains, whole. `mark` is done to each view that
+    is made, as drawing the state into a corner.
     """
 
-    def __init__(self, composed: Composed) -> None:
-        self._composed = composed
+    def __init__(self, composed: Composed, mark: Callable[[Picture], Picture] | None = None) -> None:
+        self._composed, self._mark = composed, mark
         self._made: dict[View, Picture] = {}
 
     def picture(self, view: View) -> Picture:
         """Returns the view."""
         if view not in self._made:
-            self._made[view] = self._make(view)
+            made = self._make(view)
+            self._made[view] = made if self._mark is None else self._mark(made)
         return self._made[view]
 
     def _make(self, view: View) -> Picture:
@@ -133,15 +135,22 @@ def _in_range(composed: Composed, full_hw: NDArray[np.uint8]) -> NDArray[np.uint
 
 def _lay(canvas: Picture, picture: Picture, box: Box) -> None:
     """Shrinks the picture into the box of the canvas, both planes by area."""
-    cv2 = opencv()
     top, left, height, width = box
-    canvas.luma_hw[top : top + height, left : left + width] = cv2.resize(
-        picture.luma_hw, (width, height), interpolation=cv2.INTER_AREA
-    )
-    source, target = _pairs(picture.chroma), _pairs(canvas.chroma)
-    target[top // 2 : (top + height) // 2, left // 2 : (left + width) // 2] = cv2.resize(
-        source, (width // 2, height // 2), interpolation=cv2.INTER_AREA
-    )
+    canvas.luma_hw[top : top + height, left : left + width] = _shrunk(picture.luma_hw, (height, width))
+    target = _pairs(canvas.chroma)[top // 2 : (top + height) // 2, left // 2 : (left + width) // 2]
+    target[:] = _shrunk(_pairs(picture.chroma), (height // 2, width // 2))
+
+
+def _shrunk(plane: NDArray[np.uint8], size_hw: tuple[int, int]) -> NDArray[Any]:
+    """Means of whole blocks; the few last rows and columns that fill none are left out.
+
+    At a third of 1280x720 cv2 took 10 ms for blocks of fractions of pixels and 3 ms for whole ones.
+    """
+    cv2 = opencv()
+    height, width = size_hw
+    whole = plane[: plane.shape[0] // height * height, : plane.shape[1] // width * width]
+    shrunk: NDArray[Any] = cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)
+    return shrunk
 
 
 def _pairs(chroma: NDArray[np.uint8]) -> NDArray[Any]:

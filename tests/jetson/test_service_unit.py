@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from irvis_runtime.cameras.sources import make_source
+from irvis_runtime.config import from_mapping
 from irvis_runtime.rig import OutputConfig, load_rig
 from irvis_runtime.sinks.destinations import make_sink
 
@@ -106,6 +107,10 @@ def test_what_the_example_rig_suggests_is_accepted(section: str, key: str, value
     if key == "sink":
         sink = OutputConfig(json.loads(value))
         assert sink.sink.startswith("file://") or make_sink(sink, print).uri == sink.sink
+        return
+    if section == "output":
+        table = {"sink": "file://film.mkv", key: json.loads(value)}
+        assert getattr(from_mapping(OutputConfig, table, "example"), key) == json.loads(value)
         return
     rig = load_rig(EXAMPLE, [f"{section}.{key}={value}"])
     if section == "visible":

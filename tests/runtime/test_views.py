@@ -90,9 +90,17 @@ def test_thermal_goes_out_in_the_range_of_the_stream() -> None:
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_a_view_is_made_once_and_shared(view: View) -> None:
-    views = Views(composed())
+def test_a_view_is_made_and_marked_once_and_shared(view: View) -> None:
+    marked: list[Picture] = []
+
+    def mark(picture: Picture) -> Picture:
+        marked.append(picture)
+        return replace(picture, time_ns=6)
+
+    views = Views(composed(), mark)
     assert views.picture(view) is views.picture(view)
+    assert views.picture(view).time_ns == 6
+    assert len(marked) == 1
 
 
 @given(sides, sides, st.booleans())

@@ -30,7 +30,7 @@ class Branch:
     """
 
     def __init__(
-        self, sink: Sink, platform: Platform, report: Callable[[str], None], view: View = "fused"
+        self, sink: Sink, platform: Platform, report: Callable[[str], None], *, view: View = "fused"
     ) -> None:
         sink.check(platform)
         self.uri = sink.uri
@@ -52,6 +52,7 @@ class Branch:
         self._outlet: Outlet | None = None
         self._closing = Closing(f"output-{sink.uri}")
         self._opened_ns = self._sent_ns = 0
+        self._stopped_s = 0.0
         self._retry_at_s, self._pause_s = 0.0, BACK_OFF_S[0]
         self._thread = threading.Thread(target=self._run, name=f"output-{sink.uri}", daemon=True)
 
@@ -83,15 +84,16 @@ class Branch:
 
     def stop(self) -> None:
         """Asks the output to close; `join` waits for it, so that several close at the same time."""
+        self._stopped_s = time.monotonic()
         self._stopping.set()
         with self._condition:
             self._condition.notify()
 
     def join(self, timeout_s: float = 2 * CLOSE_S) -> None:
-        """Waits until the output is closed; one that hangs is left behind and reported."""
+        """Waits for the end until `timeout_s` after `stop`; what hangs is left behind and reported."""
         if self._thread.ident is None:
             return
-        self._thread.join(timeout_s)
+        self._thread.join(max(0.0, self._stopped_s + timeout_s - time.monotonic()))
         if self._thread.is_alive():
             self._report(
                 f"output {self.uri}: did not close within {timeout_s:g} s; its last pictures may be missing"

@@ -56,7 +56,7 @@ def choose_display(platform: Platform) -> str:
         failures.append(f"{element}: {failure}")
     raise BackendError(
         f"display://: no display opens here ({'; '.join(failures)}); start a desktop and set DISPLAY or "
-        "WAYLAND_DISPLAY, or take this output out"
+        "WAYLAND_DISPLAY (elements: apt-get install gstreamer1.0-x), or take this output out"
     )
 
 

@@ -51,9 +51,10 @@ def encoder_launches(platform: Platform, encoding: Encoding) -> dict[str, str]:
         f"insert-sps-pps=1 iframeinterval={interval} idrinterval={interval} bitrate={1000 * rate_kbps}"
     )
     if encoding.codec == "h264":
+        # nvv4l2h264enc's profile 4 is High; of NV12 it makes nothing but 4:2:0.
         # ultrafast has no tool beyond the constrained baseline, which every decoder takes.
         baseline = " ! video/x-h264,profile=constrained-baseline"
-        jetson = {"nvv4l2h264enc": f"{hardware} profile=4 ! video/x-h264,profile=high"}
+        jetson = {"nvv4l2h264enc": f"{hardware} profile=4"}
         software = {
             "x264enc": (
                 f"x264enc tune=zerolatency speed-preset=ultrafast bitrate={rate_kbps} "
@@ -66,7 +67,7 @@ def encoder_launches(platform: Platform, encoding: Encoding) -> dict[str, str]:
         }
     else:
         main = " ! video/x-h265,profile=main"
-        jetson = {"nvv4l2h265enc": f"{hardware}{main}"}
+        jetson = {"nvv4l2h265enc": hardware}
         software = {
             "x265enc": (
                 "videoconvert ! video/x-raw,format=I420 ! x265enc tune=zerolatency speed-preset=ultrafast "

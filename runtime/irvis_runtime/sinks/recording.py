@@ -89,17 +89,27 @@ class Recording:
         return self.part
 
     def is_over(self, elapsed_s: float) -> bool:
-        """Whether the piece is to be closed: long or large enough, or the room to keep is used up."""
-        if self._rotation.seconds and elapsed_s >= self._rotation.seconds:
-            return True
+        """Whether the piece is to be closed: long or large enough, or the room to keep is used up.
+
+        BackendError where somebody has deleted it.
+        """
         if self._lock is None:
             return False
-        if self._rotation.mib and os.fstat(self._lock).st_size >= self._rotation.mib * 2**20:
+        if self._rotation.seconds and elapsed_s >= self._rotation.seconds:
+            return True
+        written = os.fstat(self._lock)
+        if self._rotation.mib and written.st_size >= self._rotation.mib * 2**20:
             return True
         if time.monotonic() - self._checked_s < CHECK_S:
             return False
         self._checked_s = time.monotonic()
-        return not self._retention.find_room()
+        if written.st_nlink == 0:
+            raise BackendError(f"{self.part} was deleted while it was written")
+        try:
+            return not self._retention.find_room()
+        except OSError:
+            # The disk is gone: closing says so.
+            return True
 
     def close(self) -> Path:
         """Gives the finished recording its name and returns it."""
@@ -127,24 +137,32 @@ class Recording:
             self._lock = None
 
     def _set_aside(self) -> None:
-        """Renames the `.part` of a run that was killed; removes it where it holds nothing."""
-        try:
-            handle = os.open(self.part, os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return
-        try:
-            if not _is_locked_now(handle):
-                raise BackendError(
-                    f"file://{self.path}: is being written by another process; name another output"
-                )
-            if os.fstat(handle).st_size == 0:
-                self.part.unlink()
+        """Gives a name to what killed runs left; with `{time}`, under the names of their starts."""
+        for part in {self.part, *self._retention.unfinished()}:
+            try:
+                handle = os.open(part, os.O_RDWR | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue
+            try:
+                self._set_aside_one(part, handle)
+            finally:
+                os.close(handle)
+
+    def _set_aside_one(self, part: Path, handle: int) -> None:
+        """Renames an unfinished recording; removes it where it holds nothing."""
+        if not _is_locked_now(handle):
+            if part != self.part:
                 return
-            kept = free_name(self.path)
-            self.part.rename(kept)
-            self._report(f"an unfinished recording was kept as {kept}")
-        finally:
-            os.close(handle)
+            raise BackendError(
+                f"file://{self.path}: is being written by another process; name another output"
+            )
+        if os.fstat(handle).st_size == 0:
+            part.unlink()
+            return
+        name = part.with_suffix("")
+        kept = free_name(name) if part == self.part or name.exists() else name
+        part.rename(kept)
+        self._report(f"an unfinished recording was kept as {kept}")
 
 
 def check_folder(path: Path) -> None:

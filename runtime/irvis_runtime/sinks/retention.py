@@ -63,14 +63,22 @@ class Retention:
 
     def _pieces(self) -> list[Path]:
         """The finished pieces, the oldest first."""
-        stem = re.escape(self.template.stem).replace(re.escape("{time}"), TIME_PATTERN)
-        name = re.compile(rf"{stem}(-\d+)*{re.escape(self.template.suffix)}")
         found = []
-        for path in self.template.parent.iterdir():
-            if name.fullmatch(path.name) and path not in self.own:
+        for path in self._named(""):
+            if path not in self.own:
                 with suppress(OSError):
                     found.append((path.stat().st_mtime_ns, path))
         return [path for _, path in sorted(found)] + [path for path in self.own if path.exists()]
+
+    def unfinished(self) -> list[Path]:
+        """What runs of this name have not closed: they grow still, or were killed."""
+        return self._named(".part")
+
+    def _named(self, ending: str) -> list[Path]:
+        """The files of this recording's name, of any start and number."""
+        stem = re.escape(self.template.stem).replace(re.escape("{time}"), TIME_PATTERN)
+        name = re.compile(rf"{stem}(-\d+)*{re.escape(self.template.suffix + ending)}")
+        return [path for path in self.template.parent.iterdir() if name.fullmatch(path.name)]
 
     def _delete(self, piece: Path) -> None:
         with suppress(OSError):

@@ -16,7 +16,7 @@ from irvis_runtime.rig import OutputConfig
 from irvis_runtime.uri import Uri
 
 from .outlet import Sink
-from .picture import Picture, nv12_bytes
+from .picture import Picture
 from .pipeline import APPSRC, LIVE_PICTURES, PipelineOutlet
 
 SHARED_PICTURES = 8
@@ -54,7 +54,7 @@ class SharedMemorySink:
                 os.unlink(self.path)
         except OSError as error:
             raise BackendError(f"{self.path}: {error.strerror}; name another path") from error
-        size_bytes = SHARED_PICTURES * len(nv12_bytes(picture))
+        size_bytes = SHARED_PICTURES * picture.shared_bytes.get_size()
         shm = {"socket-path": str(self.path), "shm-size": size_bytes}
         launch = f"{APPSRC} ! shmsink name=shm wait-for-connection=false sync=false async=false"
         return PipelineOutlet(build_pipeline(Description(launch, {"shm": shm})), picture)

@@ -24,13 +24,7 @@ from irvis_runtime.sinks.pipeline import PipelineSink
 SIZE_HW = (120, 160)
 
 
-@pytest.fixture(autouse=True)
-def encoder(gstreamer: ModuleType) -> str:
-    """An H.264 encoder of this machine; the test is skipped where there is none."""
-    try:
-        return choose_encoder("generic", 1000, SIZE_HW)
-    except BackendError as error:
-        pytest.skip(str(error))
+pytestmark = pytest.mark.usefixtures("encoder")
 
 
 def picture(index: int, size_hw: tuple[int, int] = SIZE_HW, colorimetry: str = "bt709") -> Picture:

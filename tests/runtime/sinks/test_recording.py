@@ -56,6 +56,24 @@ def test_what_a_killed_run_left_is_kept(tmp_path: Path) -> None:
     assert "film-2.mkv" in lines[0]
 
 
+def test_what_killed_runs_left_under_the_names_of_their_starts_is_kept(tmp_path: Path) -> None:
+    """They count among the pieces then, and are deleted in their turn."""
+    lines: list[str] = []
+    for name in ("f-20250101T000000Z.mkv", "f-20250101T000000Z.mkv.part", "f-20250202T000000Z.mkv.part"):
+        (tmp_path / name).write_bytes(b"rescued")
+    growing, template = tmp_path / "f-20250303T000000Z.mkv", tmp_path / "f-{time}.mkv"
+    other = Recording(growing, False, lines.append, template=template)
+    other.open().write_bytes(b"another process's")
+    Recording(tmp_path / "f-20260101T000000Z.mkv", False, lines.append, template=template).open()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "f-20250101T000000Z-1.mkv",
+        "f-20250101T000000Z.mkv",
+        "f-20250202T000000Z.mkv",
+        "f-20250303T000000Z.mkv.part",
+        "f-20260101T000000Z.mkv.part",
+    ]
+
+
 def test_an_empty_rest_is_removed(tmp_path: Path) -> None:
     (tmp_path / "film.mkv.part").touch()
     film, lines = recording(tmp_path / "film.mkv")

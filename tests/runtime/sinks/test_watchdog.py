@@ -45,7 +45,7 @@ def test_a_sink_that_hangs_even_in_closing_is_left_behind_and_opened_again(
     others = other.sent
     until(lambda: other.sent > others + 30)
     assert threads.count("output-stuck://-closing") == MAX_HUNG, "no more than so many are left behind"
-    assert feed.longest_push_s < 0.25
+    assert feed.longest_push_s < 5
     assert len(outputs.lines) == 1
     assert outputs.lines[0].startswith("output stuck://: took no picture for 0.3 s; trying again in")
 
@@ -67,15 +67,14 @@ def test_a_stuck_sink_does_not_hold_up_the_end(
 ) -> None:
     monkeypatch.setattr(branch_module, "CLOSE_S", 0.2)
     tail = "filesink name=file buffer-mode=unbuffered async=false"
-    sink = PipelineSink("stuck://", tail, None, {"file": {"location": str(pipe[0])}}, stall_s=60.0)
+    sink = PipelineSink("stuck://", tail, None, {"file": {"location": str(pipe[0])}}, stall_s=3.0)
     stuck = outputs.open(sink)
     feed = outputs.feed()
     until(lambda: stuck.dropped > 5)
     feed.stop()
-    started_s = time.monotonic()
     stuck.stop()
-    stuck.join(1.0)
-    assert time.monotonic() - started_s < 30
+    stuck.join(0.5)
+    assert "did not close within 0.5 s; its last pictures may be missing" in outputs.lines[0]
 
 
 def test_closings_are_counted_while_they_hang() -> None:

@@ -1,0 +1,157 @@
+"""`irvis live` and its outputs: a view for each, a fault in one, and no port to connect to."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from irvis_runtime.errors import BackendError, ContractError
+from irvis_runtime.gstreamer import gst
+from irvis_runtime.image import read_picture
+from irvis_runtime.sinks.encoders import choose_encoder
+
+CAMERAS = """
+[visible]
+source = "test://?width=160&height=120&fps=30&pattern=white"
+[infrared]
+source = "test://?width=160&height=120&fps=30&pattern=black"
+"""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def gstreamer() -> None:
+    """The tests are skipped where GStreamer or an H.264 encoder is absent."""
+    try:
+        choose_encoder("generic", 1000, (120, 160))
+        gst()
+    except BackendError as error:
+        pytest.skip(f"GStreamer is not here: {error}")
+
+
+Start = Callable[[str], "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts `irvis live` with these outputs in the test's folder; it is killed at the end."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def begin(outputs: str) -> subprocess.Popen[str]:
+        (tmp_path / "rig.toml").write_text(CAMERAS + outputs)
+        command = [sys.executable, "-m", "irvis_runtime", "live", "rig.toml", "--status", "status.json"]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        processes.append(
+            subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+        )
+        return processes[-1]
+
+    yield begin
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    end_s = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end_s, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def status(folder: Path) -> dict[str, Any]:
+    """The newest status; empty before the first."""
+    path = folder / "status.json"
+    told: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return told
+
+
+def listening(process: int) -> list[str]:
+    """The TCP ports at which a process listens."""
+    inodes = set()
+    for entry in Path(f"/proc/{process}/fd").iterdir():
+        try:
+            inodes.add(os.readlink(entry))
+        except FileNotFoundError:
+            continue
+    found = []
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/{process}/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            # State 0A is LISTEN.
+            if fields[3] == "0A" and f"socket:[{fields[9]}]" in inodes:
+                found.append(fields[1])
+    return found
+
+
+def snapshot(path: Path) -> np.ndarray[Any, Any] | None:
+    try:
+        return read_picture(path)
+    except ContractError:
+        return None
+
+
+def test_every_output_shows_its_view_and_nothing_listens(start: Start, tmp_path: Path) -> None:
+    views = ("fused", "visible", "thermal", "side-by-side", "picture-in-picture", "blend")
+    shots = "".join(
+        f'[[output]]\nsink = "file://{view}.png"\nview = "{view}"\nevery_s = 0.1\n' for view in views
+    )
+    run = start(f'{shots}[[output]]\nsink = "file://film.mp4"\n[[output]]\nsink = "udp://127.0.0.1:9"\n')
+    # The first pictures may be the visible camera's alone.
+    until(lambda: status(tmp_path).get("state") == "fusing")
+
+    def level(view: str, rows: slice, columns: slice) -> float:
+        picture = snapshot(tmp_path / f"{view}.png")
+        return -1.0 if picture is None else float(picture[rows, columns].mean())
+
+    everything, left, right = slice(None), slice(0, 78), slice(82, 160)
+    middle = slice(32, 88)
+    # The infrared test pattern's black is 16 of 255.
+    until(lambda: level("visible", everything, everything) > 250)
+    until(lambda: 0 <= level("thermal", everything, everything) < 30)
+    until(lambda: abs(level("blend", everything, everything) - 130) < 15)
+    until(lambda: level("side-by-side", middle, left) > 250)
+    until(lambda: 0 <= level("side-by-side", middle, right) < 30)
+    until(lambda: level("picture-in-picture", slice(0, 60), everything) > 250)
+    until(lambda: 0 <= level("picture-in-picture", slice(82, 112), slice(108, 150)) < 30)
+    assert snapshot(tmp_path / "fused.png") is not None
+    assert listening(run.pid) == []
+    run.send_signal(signal.SIGTERM)
+    _, errors = run.communicate(timeout=60)
+    assert run.returncode == 0, errors
+    assert "output" not in errors
+    assert (tmp_path / "film.mp4").stat().st_size > 0
+
+
+def test_a_stopped_client_costs_its_output_alone(start: Start, tmp_path: Path) -> None:
+    """The fault table's row, with the whole program: SIGSTOP for a reader of shared memory."""
+    socket = tmp_path / "fused"
+    start(f'[[output]]\nsink = "shm://{socket}"\nstall_ms = 500\n[[output]]\nsink = "file://film.mkv"\n')
+    until(socket.exists)
+    caps = "video/x-raw,format=NV12,width=160,height=120,framerate=30/1"
+    client = subprocess.Popen(
+        ["gst-launch-1.0", "-q", "shmsrc", f"socket-path={socket}", "!", caps, "!", "fakesink"]
+    )
+    try:
+        frames = status(tmp_path).get("frames", 0)
+        until(lambda: status(tmp_path).get("frames", 0) > frames + 60)
+        client.send_signal(signal.SIGSTOP)
+        shm, film = f"shm://{socket}", "file://film.mkv"
+        until(lambda: "took no picture for 0.5 s" in status(tmp_path)["outputs"][shm])
+        frames = status(tmp_path)["frames"]
+        until(lambda: status(tmp_path)["outputs"][shm] == "open")
+        until(lambda: status(tmp_path)["frames"] > frames + 30)
+        assert status(tmp_path)["outputs"][film] == "open"
+        assert status(tmp_path)["state"] == "fusing"
+    finally:
+        client.kill()
+        client.wait()
