@@ -21,7 +21,7 @@ from irvis_runtime.gstreamer import (
 
 from .destinations import Sink
 from .encoders import choose_encoder
-from .picture import Picture, caps_text, even_size, nv12_bytes
+from .picture import Picture, caps_text, even_size, nv12_buffer
 
 TRIAL_SIZE_HW = (480, 640)
 WAITING_PICTURES = 2
@@ -135,7 +135,7 @@ class Branch:
                 self.dropped += 1
                 return
         Gst = gst()
-        buffer = Gst.Buffer.new_wrapped(nv12_bytes(picture))
+        buffer = nv12_buffer(picture)
         # A camera that takes over from the other may be a little behind it; a muxer wants time to go forward.
         buffer.pts = max(picture.time_ns - self._origin_ns, self._last_pts_ns + Gst.MSECOND)
         self._last_pts_ns = buffer.pts

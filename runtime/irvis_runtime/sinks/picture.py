@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from irvis_runtime.gstreamer import packed
+from irvis_runtime.buffers import new_buffer
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ def even_size(picture: Picture) -> tuple[int, int]:
 
 
 def caps_text(picture: Picture) -> str:
-    """Returns the caps of `nv12_bytes(picture)`; the frame rate is variable, the timestamps tell."""
+    """Returns the caps of `nv12_buffer(picture)`; the frame rate is variable, the timestamps tell."""
     height, width = even_size(picture)
     return (
         f"video/x-raw,format=NV12,width={width},height={height},framerate=0/1,"
@@ -40,13 +41,13 @@ def caps_text(picture: Picture) -> str:
     )
 
 
-def nv12_bytes(picture: Picture) -> bytes:
-    """Returns the picture as GStreamer's NV12 of even sides; an odd side repeats its last row or column."""
+def nv12_buffer(picture: Picture) -> Any:
+    """Returns the picture as a Gst.Buffer, NV12 of even sides; an odd side repeats its last row or column."""
     height, width = picture.luma_hw.shape
     luma_hw = picture.luma_hw
     if height % 2 or width % 2:
         luma_hw = np.pad(luma_hw, ((0, height % 2), (0, width % 2)), mode="edge")
-    return packed([luma_hw, picture.chroma])
+    return new_buffer([luma_hw, picture.chroma])
 
 
 def grey_chroma(size_hw: tuple[int, int]) -> NDArray[np.uint8]:
