@@ -31,6 +31,11 @@ class StageTimes:
         with self._lock:
             self._ns[name].append(cpu_ns)
 
+    def clear(self) -> None:
+        """Forgets what has been measured."""
+        with self._lock:
+            self._ns.clear()
+
     def to_mapping(self) -> dict[str, dict[str, float]]:
         """Returns per stage its count, median, p99 and sum, CPU milliseconds, in the order of first use."""
         with self._lock:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from numpy.typing import NDArray
-
-from irvis_runtime.buffers import new_buffer
 from irvis_runtime.errors import ContractError
 from irvis_runtime.gstreamer import gst
 
@@ -22,11 +19,11 @@ APPSRC = "appsrc name=feed is-live=true format=time block=true max-buffers=2"
 class Feed:
     """A maker of pictures.
 
-    `planes`: number of the picture, from 0 -> its planes, as `new_buffer` takes them. `frames`: 0 goes on for
-    ever.
+    `buffer`: number of the picture, from 0 -> its Gst.Buffer, as `new_buffer` and `read_buffer` make them.
+    `frames`: 0 goes on for ever.
     """
 
-    planes: Callable[[int], Sequence[NDArray[Any]]]
+    buffer: Callable[[int], Any]
     fps: float
     frames: int = 0
 
@@ -68,7 +65,7 @@ class Feeder:
             if self._feed.frames and index >= self._feed.frames:
                 self._appsrc.end_of_stream()
                 return
-            buffer = new_buffer(self._feed.planes(index))
+            buffer = self._feed.buffer(index)
             buffer.pts, buffer.duration = index * period_ns, period_ns
             wait_s = (self._base_time_ns + index * period_ns - time.monotonic_ns()) / 1e9
             if wait_s > 0:

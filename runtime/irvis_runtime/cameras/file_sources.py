@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from irvis_runtime.buffers import new_buffer, read_buffer
 from irvis_runtime.errors import ContractError
 from irvis_runtime.gstreamer import Description, Platform
 from irvis_runtime.image import luma_bt601, read_picture
@@ -89,11 +89,13 @@ def open_images(uri: Uri, role: Role, platform: Platform) -> Source:
     if not paths:
         raise ContractError(f"{uri.text}: expected pictures (PNG, JPEG, TIFF) in {folder}, found none")
     album = Album(paths, role)
-    height, width = album.planes(0)[0].shape[:2]
+    height, width = album.picture(0).shape[:2]
     caps = f"video/x-raw,format={album.format},width={width},height={height}"
     launch = f"{APPSRC} caps={caps},framerate={fps_fraction(options.fps)} ! "
     launch += f"videoconvert ! {FORMATS[role]} ! {APPSINK} sync=false"
-    feed = Feed(album.planes, options.fps, 0 if options.loop else len(paths))
+    feed = Feed(
+        lambda index: new_buffer([album.picture(index)]), options.fps, 0 if options.loop else len(paths)
+    )
     return Source(
         uri.text,
         Description(launch),
@@ -119,7 +121,7 @@ class Album:
         grey = "GRAY16_LE" if first.dtype == np.uint16 else "GRAY8"
         self.format = "BGR" if first.ndim == 3 else grey
 
-    def planes(self, index: int) -> list[NDArray[Any]]:
+    def picture(self, index: int) -> NDArray[Any]:
         """Returns the picture; ContractError where one is unreadable or of another size or kind."""
         number = index % len(self._paths)
         picture = self._kept.get(number)
@@ -132,7 +134,7 @@ class Album:
                 )
             if sum(kept.nbytes for kept in self._kept.values()) + picture.nbytes <= CACHE_BYTES:
                 self._kept[number] = picture
-        return [picture]
+        return picture
 
     def _read(self, number: int) -> NDArray[Any]:
         picture = read_picture(self._paths[number])
@@ -177,7 +179,7 @@ def open_raw(uri: Uri, role: Role, platform: Platform) -> Source:
     frames = RawFrames(path, options)
     caps = f"video/x-raw,format={RAW_FORMATS[options.format]},width={options.width},height={options.height}"
     launch = f"{APPSRC} caps={caps},framerate={fps_fraction(options.fps)} ! {APPSINK} sync=false"
-    feed = Feed(frames.planes, options.fps, 0 if options.loop else frames.count)
+    feed = Feed(frames.buffer, options.fps, 0 if options.loop else frames.count)
     return Source(
         uri.text,
         Description(launch),
@@ -195,33 +197,25 @@ class RawFrames:
     """
 
     def __init__(self, path: Path, options: RawOptions) -> None:
-        self._path = path
         height, width = options.height, options.width
-        item_bytes = 2 if options.format == "gray16" else 1
-        row_bytes = -(-width * item_bytes // 4) * 4
-        self._rows = [(height, row_bytes)]
+        row_bytes = -(-width * (2 if options.format == "gray16" else 1) // 4) * 4
+        rows = height
         if options.format == "nv12":
-            self._rows = [(height + height % 2, row_bytes), (-(-height // 2), row_bytes)]
-        self._frame = np.empty(sum(rows * row for rows, row in self._rows), np.uint8)
+            rows = height + height % 2 + -(-height // 2)
+        self._frame_bytes = rows * row_bytes
         size = path.stat().st_size
-        self.count = size // self._frame.size
-        if not self.count or size % self._frame.size:
+        self.count = size // self._frame_bytes
+        if not self.count or size % self._frame_bytes:
             raise ContractError(
-                f"{path}: expected whole frames of {self._frame.size} bytes ({width}x{height} "
+                f"{path}: expected whole frames of {self._frame_bytes} bytes ({width}x{height} "
                 f"{options.format}), got {size} bytes; correct width, height or format"
             )
         self._file = path.open("rb", buffering=0)
 
-    def planes(self, index: int) -> list[NDArray[np.uint8]]:
-        """Returns the frame's planes as rows of bytes; they are overwritten by the next call."""
-        start = index % self.count * self._frame.size
-        if os.preadv(self._file.fileno(), [self._frame.data], start) != self._frame.size:
-            raise ContractError(f"{self._path}: ends before its frame {index % self.count}; it has been cut")
-        planes, offset = [], 0
-        for rows, row_bytes in self._rows:
-            planes.append(self._frame[offset : offset + rows * row_bytes].reshape(rows, row_bytes))
-            offset += rows * row_bytes
-        return planes
+    def buffer(self, index: int) -> Any:
+        """Returns the frame as a Gst.Buffer."""
+        start = index % self.count * self._frame_bytes
+        return read_buffer(self._file.fileno(), start, self._frame_bytes)
 
 
 def _existing_file(uri: Uri) -> Path:

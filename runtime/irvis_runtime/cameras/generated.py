@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from irvis_runtime.buffers import new_buffer
 from irvis_runtime.errors import ContractError
 from irvis_runtime.scenes.scene import random_scene
 
@@ -77,4 +78,4 @@ def make_feed(options: TestOptions, role: str) -> Feed:
     if camera == "infrared":
         band = "counts" if options.format == "y16" else "infrared"
     clip = SceneClip(scene, band, options.fps)
-    return Feed(lambda index: [clip.picture(index / options.fps)], options.fps, options.frames)
+    return Feed(lambda index: new_buffer([clip.picture(index / options.fps)]), options.fps, options.frames)
