@@ -70,8 +70,7 @@ class Camera:
         self._deliver, self._report = deliver, report
         self._latency_ns = round(latency_ms * 1e6)
         self._restart_s, self._start_s = restart_s, start_s
-        is_judged = health is not None and not source.is_certain
-        self._health = Health(health) if health is not None and is_judged else None
+        self._health = Health(health) if health is not None and not source.is_certain else None
         self._times, self._root = times, root
         self._identity: Identity | None = None
         self._stopping = threading.Event()
@@ -83,10 +82,22 @@ class Camera:
         """Whether the source failed before its first frame in a way that will not change."""
         return self.frames == 0 and self.state == "over"
 
+    @property
+    def period_s(self) -> float:
+        """Seconds from frame to frame as negotiated; 0 where that is unknown."""
+        return 1 / self.form.fps if self.form is not None and self.form.fps else 0.0
+
     def start(self, epoch_ns: int) -> None:
         """Starts; a file's or a scene's time counts from `epoch_ns`, so that two of them run in step."""
         self._epoch_ns = self._next_base_ns = epoch_ns
         self._thread.start()
+
+    def retime(self, latency_ms: float, restart_s: float, start_s: float, health: HealthLimits) -> None:
+        """Takes other limits for the frames to come."""
+        self._latency_ns = round(latency_ms * 1e6)
+        self._restart_s, self._start_s = restart_s, start_s
+        if self._health is not None:
+            self._health.limits = health
 
     def stop(self, timeout_s: float = 5.0) -> None:
         """Closes the source; a driver that hangs is left behind after `timeout_s`."""
@@ -126,7 +137,7 @@ class Camera:
 
     def _play(self) -> str:
         """Runs the pipeline until it stops; returns why."""
-        pipeline = build_pipeline(self._located())
+        pipeline = build_pipeline(self.located())
         base_time_ns = self._base_time_ns()
         feeder = Feeder(pipeline, self.source.feed, base_time_ns) if self.source.feed is not None else None
         reader = FrameReader(base_time_ns, self._latency_ns, is_lent=self.source.is_lent)
@@ -144,7 +155,7 @@ class Camera:
             if feeder is not None:
                 feeder.join()
 
-    def _located(self) -> Description:
+    def located(self) -> Description:
         """The source's description, with the node under which a device that was lost is found now."""
         description, device = self.source.description, self.source.device
         if device is None or self._identity is None or identify(device, self._root) == self._identity:
@@ -193,6 +204,7 @@ class Camera:
 
     def _take(self, sample: Any, reader: FrameReader) -> str:
         """Delivers the sample's frame, or returns what is wrong with it."""
+        reader.latency_ns = self._latency_ns
         frame = reader.read(sample)
         form = reader.form
         fault = ""
@@ -206,13 +218,14 @@ class Camera:
         self.frames += 1
         if self.state != "running":
             self._tell("running", "")
-            self._remember_device()
+            self.remember_device()
         if form is not self.form:
             self._follow(form)
         self._deliver(frame)
         return ""
 
-    def _remember_device(self) -> None:
+    def remember_device(self) -> None:
+        """Notes which camera the device is, so that it is known when it comes back."""
         if self._identity is None and self.source.device is not None:
             self._identity = identify(self.source.device, self._root)
 

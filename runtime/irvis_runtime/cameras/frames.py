@@ -65,7 +65,7 @@ class FrameReader:
     """
 
     def __init__(self, base_time_ns: int, latency_ns: int = 0, *, is_lent: bool = False) -> None:
-        self._base_time_ns, self._latency_ns, self._is_lent = base_time_ns, latency_ns, is_lent
+        self._base_time_ns, self.latency_ns, self._is_lent = base_time_ns, latency_ns, is_lent
         self._caps: Any = None
         self.form: Form | None = None
         """The form of the last frame."""
@@ -89,7 +89,7 @@ class FrameReader:
         if form.format == "NV12":
             shape = (-(-height // 2), 2 * (-(-width // 2)))
             chroma = np.ndarray(shape, np.uint8, content.data, offsets[1], (strides[1], 1))
-        time_ns = _capture_ns(sample, buffer, self._base_time_ns) - self._latency_ns
+        time_ns = _capture_ns(sample, buffer, self._base_time_ns) - self.latency_ns
         return Frame(luma, chroma, time_ns, form.colorimetry, form.is_full_range)
 
     def _form_of(self, caps: Any) -> Form:

@@ -35,7 +35,7 @@ class Health:
     """
 
     def __init__(self, limits: HealthLimits) -> None:
-        self._limits = limits
+        self.limits = limits
         self._last: Frame | None = None
         self._repeats = 0
         self._changed_ns: int | None = None
@@ -52,7 +52,7 @@ class Health:
         return self._black(frame) or self._frozen(frame) or self._slow(frame, fps)
 
     def _frozen(self, frame: Frame) -> str:
-        if not self._limits.frozen_ms:
+        if not self.limits.frozen_ms:
             return ""
         is_same = self._last is not None and _is_same(frame, self._last)
         self._repeats = self._repeats + 1 if is_same else 0
@@ -60,20 +60,20 @@ class Health:
             self._changed_ns = frame.time_ns
         self._last = frame
         since_ms = (frame.time_ns - self._changed_ns) / 1e6
-        is_frozen = self._repeats >= FROZEN_REPEATS and since_ms >= self._limits.frozen_ms
-        return f"frozen: one picture for {self._limits.frozen_ms / 1e3:g} s" if is_frozen else ""
+        is_frozen = self._repeats >= FROZEN_REPEATS and since_ms >= self.limits.frozen_ms
+        return f"frozen: one picture for {self.limits.frozen_ms / 1e3:g} s" if is_frozen else ""
 
     def _black(self, frame: Frame) -> str:
-        if not self._limits.black_ms or frame.luma_hw.dtype != np.uint8:
+        if not self.limits.black_ms or frame.luma_hw.dtype != np.uint8:
             return ""
         black = BLACK_LEVEL if frame.is_full_range else 16 + BLACK_LEVEL
         if self._lit_ns is None or frame.luma_hw[::SAMPLE, ::SAMPLE].max() > black:
             self._lit_ns = frame.time_ns
-        is_black = frame.time_ns - self._lit_ns >= self._limits.black_ms * 1e6
-        return f"black for {self._limits.black_ms / 1e3:g} s" if is_black else ""
+        is_black = frame.time_ns - self._lit_ns >= self.limits.black_ms * 1e6
+        return f"black for {self.limits.black_ms / 1e3:g} s" if is_black else ""
 
     def _slow(self, frame: Frame, fps: float) -> str:
-        if not self._limits.slow_fps:
+        if not self.limits.slow_fps:
             return ""
         times_ns, window_ns = self._times_ns, round(self._window_s * 1e9)
         if times_ns and frame.time_ns <= times_ns[-1]:
@@ -82,7 +82,7 @@ class Health:
         while times_ns[-1] - times_ns[0] > window_ns and len(times_ns) > 2:
             times_ns.popleft()
         elapsed_ns = times_ns[-1] - times_ns[0]
-        least = min(self._limits.slow_fps, fps / 2) if fps else self._limits.slow_fps
+        least = min(self.limits.slow_fps, fps / 2) if fps else self.limits.slow_fps
         if elapsed_ns < 0.8 * window_ns:
             return ""
         rate = (len(times_ns) - 1) / (elapsed_ns / 1e9)

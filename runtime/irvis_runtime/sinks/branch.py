@@ -18,6 +18,7 @@ from irvis_runtime.gstreamer import (
     stop_pipeline,
     stop_reason,
 )
+from irvis_runtime.stages import NO_TIMES, StageTimes
 
 from .destinations import Sink
 from .encoders import choose_encoder
@@ -37,7 +38,9 @@ class Branch:
     BackendError where no encoder works.
     """
 
-    def __init__(self, sink: Sink, platform: Platform, report: Callable[[str], None]) -> None:
+    def __init__(
+        self, sink: Sink, platform: Platform, report: Callable[[str], None], times: StageTimes = NO_TIMES
+    ) -> None:
         if sink.bitrate_kbps is not None:
             choose_encoder(platform, sink.bitrate_kbps, TRIAL_SIZE_HW)
         self.uri = sink.uri
@@ -49,6 +52,7 @@ class Branch:
         self.defect: Exception | None = None
         """What ended the thread though nothing should; the loop raises it."""
         self._sink, self._platform, self._report = sink, platform, report
+        self._times = times
         self._waiting: deque[Picture] = deque()
         self._condition = threading.Condition()
         self._stopping = threading.Event()
@@ -134,10 +138,13 @@ class Branch:
             if self._stopping.wait(0.002):
                 self.dropped += 1
                 return
-        Gst = gst()
+        with self._times.stage(f"send {self.uri}"):
+            self._hand_over(picture, appsrc)
+
+    def _hand_over(self, picture: Picture, appsrc: Any) -> None:
         buffer = nv12_buffer(picture)
         # A camera that takes over from the other may be a little behind it; a muxer wants time to go forward.
-        buffer.pts = max(picture.time_ns - self._origin_ns, self._last_pts_ns + Gst.MSECOND)
+        buffer.pts = max(picture.time_ns - self._origin_ns, self._last_pts_ns + gst().MSECOND)
         self._last_pts_ns = buffer.pts
         appsrc.push_buffer(buffer)
         self.sent += 1

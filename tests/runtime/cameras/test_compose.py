@@ -92,8 +92,8 @@ def test_a_silent_infrared_camera_is_held_then_left_out_and_comes_back(fuser: Fu
     assert story == [
         ("fusing", False),
         ("fusing", False),
-        ("fusing", True),
-        ("fusing", True),
+        ("holding", True),
+        ("holding", True),
         ("visible-only", False),
         ("visible-only", False),
         ("fusing", False),

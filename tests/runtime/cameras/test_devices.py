@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from irvis_runtime.cameras.camera import Camera
 from irvis_runtime.cameras.devices import find_device, identify
+from irvis_runtime.cameras.sources import make_source
+from irvis_runtime.errors import BackendError
 
 
 class Machine:
@@ -92,3 +95,24 @@ def test_a_link_by_id_is_the_camera_behind_it(machine: Machine) -> None:
     by_id = identify(Path("/dev/v4l/by-id/usb-FLIR_Boson-video-index0"), machine.root)
     assert by_id == identify(Path("/dev/video3"), machine.root)
     assert identify(Path("/dev/video9"), machine.root) is None
+
+
+@pytest.mark.usefixtures("gstreamer")
+def test_a_lost_camera_is_opened_where_it_is_now_and_a_stranger_in_its_place_is_not(machine: Machine) -> None:
+    machine.plug(0, "1-2", serial="A1")
+    lines: list[str] = []
+    source = make_source("v4l2:///dev/video0", "infrared", "generic")
+    camera = Camera("infrared", source, lambda frame: None, lines.append, root=machine.root)
+    assert camera.located().properties["source"]["device"] == "/dev/video0"
+    camera.remember_device()
+    machine.unplug(0)
+    machine.plug(0, "1-3", serial="B2")
+    with pytest.raises(BackendError, match="Boson is not plugged in"):
+        camera.located()
+    machine.plug(2, "1-4", serial="A1")
+    assert camera.located().properties["source"]["device"] == "/dev/video2"
+    assert lines == ["infrared camera found as /dev/video2"]
+    machine.unplug(0)
+    machine.unplug(2)
+    machine.plug(0, "1-2", serial="A1")
+    assert camera.located().properties["source"]["device"] == "/dev/video0"
