@@ -18,7 +18,7 @@ Command = Callable[[Sequence[str]], int]
 # name -> (module of this package, what it does); imported only when called
 RUNTIME_COMMANDS: dict[str, tuple[str, str]] = {
     "fuse": ("fuse", "fuse pictures, folders or videos"),
-    "live": ("live", "fuse two cameras live, as a rig file says"),
+    "live": ("live_command", "fuse two cameras live, as a rig file says"),
     "bench": ("bench.command", "measure speed and fidelity over a folder of pairs, to JSON"),
     "report": ("report.command", "make an HTML and a Markdown report from bench files"),
     "demo": ("demo", "the whole road on generated pictures, in minutes"),

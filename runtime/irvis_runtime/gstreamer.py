@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -86,6 +87,23 @@ def build_pipeline(description: Description) -> Any:
         for key, value in properties.items():
             pipeline.get_by_name(name).set_property(key, value)
     return pipeline
+
+
+def launch_text(description: Description) -> str:
+    """Returns the pipeline as gst-launch-1.0 takes it, its properties in place; passwords are left out."""
+    text = description.launch
+    for name, properties in description.properties.items():
+        values = " ".join(f"{key}={_quoted(value)}" for key, value in properties.items())
+        before, found, after = text.partition(f"name={name} ")
+        text = f"{before}{found}{values} {after}"
+    return text
+
+
+def _quoted(value: object) -> str:
+    if not isinstance(value, str):
+        return str(value)
+    shown = re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", value)
+    return '"' + shown.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def start_pipeline(pipeline: Any, base_time_ns: int) -> None:

@@ -33,7 +33,9 @@ def _at_least(config: object, name: str, low: float) -> None:
 class CameraConfig:
     """One camera."""
 
-    source: str = field(metadata={"doc": "csi://, v4l2://, rtsp://, file:// or test:// URI"})
+    source: str = field(
+        metadata={"doc": "csi://, v4l2://, rtsp://, udp://, file://, images://, raw:// or test:// URI"}
+    )
     latency_ms: float = field(
         default=0.0, metadata={"doc": "constant delay of this camera's timestamps behind the light"}
     )
@@ -151,13 +153,38 @@ class LimitsConfig:
     start_ms: float = field(
         default=10_000.0, metadata={"doc": "how long the first frame of a camera is waited for"}
     )
+    settle_ms: float = field(
+        default=1000.0,
+        metadata={"doc": "how long a camera that was away must send steadily before it takes part again"},
+    )
+    frozen_ms: float = field(
+        default=3000.0,
+        metadata={"doc": "a camera that repeats one picture exactly for so long is opened again; 0: never"},
+    )
+    black_ms: float = field(
+        default=5000.0,
+        metadata={"doc": "a camera that shows nothing above black for so long is opened again; 0: never"},
+    )
+    slow_fps: float = field(
+        default=3.0,
+        metadata={"doc": "a camera below this rate, or half its own, for 5 s is opened again; 0: never"},
+    )
 
     def __post_init__(self) -> None:
         """ContractError for numbers below their least."""
-        for name in ("max_skew_ms", "hold_ms"):
+        for name in ("max_skew_ms", "hold_ms", "settle_ms", "frozen_ms", "black_ms", "slow_fps"):
             _at_least(self, name, 0)
         for name in ("lost_ms", "restart_ms", "start_ms"):
             _at_least(self, name, 10)
+
+
+@dataclass(frozen=True)
+class PictureConfig:
+    """What is written into the picture."""
+
+    corner: bool = field(
+        default=False, metadata={"doc": "the state and the picture's number at the top left"}
+    )
 
 
 @dataclass(frozen=True)
@@ -179,6 +206,7 @@ class Rig:
         default_factory=ThermalConfig, metadata={"doc": "the infrared camera's counts, shutter and colours"}
     )
     limits: LimitsConfig = field(default_factory=LimitsConfig, metadata={"doc": "times"})
+    picture: PictureConfig = field(default_factory=PictureConfig, metadata={"doc": "what is written in it"})
 
     def __post_init__(self) -> None:
         """ContractError where the picture would go nowhere, or twice to one place."""

@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from irvis_runtime.errors import ContractError
-from irvis_runtime.states import WINDOW_FRAMES, Statistics, StatusFile, Systemd, Teller
+from irvis_runtime.states import WINDOW_FRAMES, Statistics
+from irvis_runtime.status import StatusFile, Teller
+from irvis_runtime.systemd import Systemd
 
 
 def test_nothing_measured_is_null_not_zero() -> None:

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from irvis_runtime.context import ContextSmoother, make_context
 from irvis_runtime.rig import Rig
 from irvis_runtime.sinks.picture import Picture, grey_chroma
+from irvis_runtime.stages import NO_TIMES, StageTimes
 from irvis_runtime.states import State
 from irvis_runtime.thermal.input import ThermalInput
 from irvis_runtime.thermal.palettes import PaletteName
 
+from .cut import CutDetector
 from .frames import FULL_RANGE, Frame
 from .luma_range import to_full_range, to_limited_range
 from .pairing import Pairing
@@ -63,8 +65,11 @@ class Composed:
 class Composer:
     """Makes the picture of each visible frame, or of an infrared one where the visible camera is lost."""
 
-    def __init__(self, fuser: FusesLuma, rig: Rig) -> None:
-        self._fuser = fuser
+    def __init__(self, fuser: FusesLuma, rig: Rig, times: StageTimes = NO_TIMES) -> None:
+        self._fuser, self._times = fuser, times
+        self._cuts = CutDetector()
+        self.cuts = 0
+        """Scene cuts that have been seen; after each the context begins afresh."""
         self._registration = Registration(rig.registration.homography)
         self.thermal = ThermalInput(rig.thermal)
         """The infrared camera's gain, shutter (`thermal.is_frozen`) and temperatures."""
@@ -85,23 +90,35 @@ class Composer:
         if picture is not None:
             self._pairing.add(picture)
 
+    def take_over(self, other: Composer) -> None:
+        """Goes on with the frames and counts of another composer, whose rig was another."""
+        self._pairing.take_over(other._pairing)
+        self._last_visible, self.cuts = other._last_visible, other.cuts
+
     def from_visible(self, frame: Frame) -> Composed:
         """Returns the frame fused with its partner; without one, the frame as it is."""
+        stage = self._times.stage
         self._last_visible = frame
-        choice = self._pairing.choose(frame.time_ns)
+        with stage("pair"):
+            choice = self._pairing.choose(frame.time_ns)
         if choice is None:
             self._last_fused_ns = None
             own = _picture(frame, frame.luma_hw)
             return Composed(own, "visible-only", is_full_range=frame.is_full_range, visible=own)
-        visible_hw = frame.luma_hw if frame.is_full_range else to_full_range(frame.luma_hw)
+        with stage("luma range"):
+            visible_hw = frame.luma_hw if frame.is_full_range else to_full_range(frame.luma_hw)
         warped_hw = self._infrared_on_visible(choice.frame, _size(visible_hw))
-        infrared_hw = self._registration.fill(warped_hw, visible_hw)
-        fused_hw = self._fuser.fuse(
-            infrared_hw, visible_hw, self._context(infrared_hw, visible_hw, frame.time_ns)
-        )
+        with stage("fill"):
+            infrared_hw = self._registration.fill(warped_hw, visible_hw)
+        with stage("context"):
+            context = self._context(infrared_hw, visible_hw, frame.time_ns)
+        with stage("fuse"):
+            fused_hw = self._fuser.fuse(infrared_hw, visible_hw, context)
+        with stage("luma range"):
+            luma_hw = fused_hw if frame.is_full_range else to_limited_range(fused_hw)
         return Composed(
-            _picture(frame, fused_hw if frame.is_full_range else to_limited_range(fused_hw)),
-            "visible-only" if self._fuser.is_passing_through else "fusing",
+            _picture(frame, luma_hw),
+            self._state(choice.is_held),
             choice.skew_ms,
             choice.is_held,
             frame.is_full_range,
@@ -110,6 +127,12 @@ class Composer:
             infrared_hw,
             self.thermal.config.palette,
         )
+
+    def _state(self, is_held: bool) -> State:
+        """What a fused picture is, by what fused it."""
+        if self._fuser.is_passing_through:
+            return "visible-only"
+        return "holding" if is_held else "fusing"
 
     def from_infrared(self) -> Composed | None:
         """Returns the newest infrared frame in the rig's palette, laid where the visible one was last."""
@@ -131,17 +154,25 @@ class Composer:
     def _context(
         self, infrared_hw: NDArray[np.uint8], visible_hw: NDArray[np.uint8], time_ns: int
     ) -> NDArray[np.float32]:
-        """The pictures' context, smoothed; afresh after an interruption."""
+        """The pictures' context, smoothed; afresh after an interruption and after a cut."""
+        context = make_context(infrared_hw, visible_hw)
         if self._last_fused_ns is None:
             self._smoother.reset()
+            self._cuts.reset()
+        if self._cuts.is_cut(context):
+            self._smoother.reset()
+            self.cuts += 1
         elapsed_s = (time_ns - (self._last_fused_ns or time_ns)) / 1e9
         self._last_fused_ns = time_ns
-        return self._smoother.update(make_context(infrared_hw, visible_hw), elapsed_s)
+        return self._smoother.update(context, elapsed_s)
 
     def _infrared_on_visible(self, frame: Frame, size_hw: tuple[int, int]) -> NDArray[np.uint8]:
         """The registered infrared picture; made once where a slow camera's frame serves several pictures."""
         if self._warped is None or self._warped[:2] != (frame.time_ns, size_hw):
-            warped_hw = self._registration.warp(self._eight_bit(frame), size_hw)
+            with self._times.stage("infrared to 8 bit"):
+                grey_hw = self._eight_bit(frame)
+            with self._times.stage("register"):
+                warped_hw = self._registration.warp(grey_hw, size_hw)
             self._warped = frame.time_ns, size_hw, warped_hw
         return self._warped[2]
 

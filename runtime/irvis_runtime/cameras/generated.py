@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from fractions import Fraction
-from typing import Any, Literal
+from typing import Literal
 
-from numpy.typing import NDArray
-
+from irvis_runtime.buffers import new_buffer
 from irvis_runtime.errors import ContractError
-from irvis_runtime.gstreamer import gst, packed
 from irvis_runtime.scenes.scene import random_scene
 
+from .feed import APPSRC, Feed, fps_fraction
 from .scene_clip import Band, SceneClip
 
 MAX_SIDE_PX = 8192
@@ -57,19 +52,6 @@ class TestOptions:
                 raise ContractError(f"{name}: expected 0 or more, got {getattr(self, name)}")
 
 
-@dataclass(frozen=True)
-class Feed:
-    """A maker of pictures.
-
-    `picture`: seconds since the start -> uint8 (H, W), uint16 (H, W), or uint8 BGR (H, W, 3). `frames`: 0
-    goes on for ever.
-    """
-
-    picture: Callable[[float], NDArray[Any]]
-    fps: float
-    frames: int = 0
-
-
 def test_launch(options: TestOptions, role: str) -> str:
     """Returns the pipeline up to raw pictures of the role's format: NV12, GRAY8 or GRAY16_LE."""
     grey = "GRAY16_LE" if options.format == "y16" else "GRAY8"
@@ -81,58 +63,8 @@ def test_launch(options: TestOptions, role: str) -> str:
             f"videotestsrc is-live=true pattern={options.pattern}{count} ! video/x-raw,format={name},{size}"
         )
     if role == "visible":
-        return f"{_APPSRC} caps=video/x-raw,format=BGR,{size} ! videoconvert ! video/x-raw,format=NV12"
-    return f"{_APPSRC} caps=video/x-raw,format={grey},{size}"
-
-
-_APPSRC = "appsrc name=feed is-live=true format=time block=true max-buffers=2"
-
-
-class Feeder:
-    """Pushes the pictures of a feed into the appsrc named `feed`, each at its time."""
-
-    def __init__(self, pipeline: Any, feed: Feed, base_time_ns: int) -> None:
-        self._appsrc, self._feed, self._base_time_ns = pipeline.get_by_name("feed"), feed, base_time_ns
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="test-feed", daemon=True)
-
-    def start(self) -> None:
-        """Begins with the picture of second 0."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Asks it to end; the pipeline is stopped next, which frees a push that waits."""
-        self._stopping.set()
-
-    def join(self) -> None:
-        """Waits until the picture that is being made is done."""
-        if self._thread.ident is not None:
-            self._thread.join()
-
-    def _run(self) -> None:
-        Gst = gst()
-        period_ns = round(1e9 / self._feed.fps)
-        index = max(0, time.monotonic_ns() - self._base_time_ns) // period_ns
-        while not self._stopping.is_set():
-            if self._feed.frames and index >= self._feed.frames:
-                self._appsrc.end_of_stream()
-                return
-            buffer = Gst.Buffer.new_wrapped(packed([self._feed.picture(index / self._feed.fps)]))
-            buffer.pts, buffer.duration = index * period_ns, period_ns
-            self._stopping.wait(self._base_time_ns / 1e9 + buffer.pts / 1e9 - time.monotonic())
-            if self._appsrc.push_buffer(buffer) != Gst.FlowReturn.OK:
-                return
-            # A scene that is slower to make than its frame rate skips frames, as a camera under load does.
-            now_ns = time.monotonic_ns() - self._base_time_ns
-            index = max(index + 1, now_ns // period_ns)
-
-
-def fps_fraction(fps: float) -> str:
-    """Returns frames a second as GStreamer writes them, 29.97 as 2997/100; 0.1 to 240, else ContractError."""
-    if not 0.1 <= fps <= 240:
-        raise ContractError(f"fps: expected 0.1 to 240, got {fps:g}")
-    fraction = Fraction(fps).limit_denominator(1001)
-    return f"{fraction.numerator}/{fraction.denominator}"
+        return f"{APPSRC} caps=video/x-raw,format=BGR,{size} ! videoconvert ! video/x-raw,format=NV12"
+    return f"{APPSRC} caps=video/x-raw,format={grey},{size}"
 
 
 def make_feed(options: TestOptions, role: str) -> Feed:
@@ -146,4 +78,4 @@ def make_feed(options: TestOptions, role: str) -> Feed:
     if camera == "infrared":
         band = "counts" if options.format == "y16" else "infrared"
     clip = SceneClip(scene, band, options.fps)
-    return Feed(clip.picture, options.fps, options.frames)
+    return Feed(lambda index: new_buffer([clip.picture(index / options.fps)]), options.fps, options.frames)

@@ -57,6 +57,10 @@ class Pairing(Generic[F]):
         if len(self._frames) > KEPT_FRAMES:
             self._drop_oldest()
 
+    def take_over(self, other: Pairing[F]) -> None:
+        """Goes on with the frames and counts of another pairing, whose limits were others."""
+        self._frames, self._chosen_ns, self.unused = other._frames, other._chosen_ns, other.unused
+
     def choose(self, visible_time_ns: int) -> Choice[F] | None:
         """Returns the partner of the visible frame of this time, or None: then the visible one goes alone."""
         if not self._frames:

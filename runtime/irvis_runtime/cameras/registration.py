@@ -24,7 +24,7 @@ class Registration:
         self._homography = None if homography is None else np.array(homography, np.float64)
         self._sizes: tuple[Size, Size] | None = None
         self._maps: tuple[NDArray[Any], NDArray[Any]] | None = None
-        self._outside_hw: NDArray[np.bool_] | None = None
+        self._outside_hw: NDArray[np.uint8] | None = None
 
     def warp(self, infrared_hw: NDArray[np.uint8], size_hw: Size) -> NDArray[np.uint8]:
         """Returns the infrared picture in the visible one's size; what it does not see repeats its border."""
@@ -42,7 +42,11 @@ class Registration:
 
         There both cameras then agree, and the fused picture is the visible one without an edge of black.
         """
-        return warped_hw if self._outside_hw is None else np.where(self._outside_hw, visible_hw, warped_hw)
+        if self._outside_hw is None:
+            return warped_hw
+        # A tenth of np.where's time.
+        filled_hw = opencv().copyTo(visible_hw, self._outside_hw, warped_hw.copy())
+        return cast("NDArray[np.uint8]", filled_hw)
 
     def _prepare(self, infrared_hw: Size, visible_hw: Size) -> None:
         if self._sizes == (infrared_hw, visible_hw):
@@ -54,7 +58,7 @@ class Registration:
         x_hw, y_hw = source_pixels(homography, infrared_hw, visible_hw)
         rows, columns = infrared_hw
         inside_hw = (x_hw >= -0.5) & (x_hw <= columns - 0.5) & (y_hw >= -0.5) & (y_hw <= rows - 0.5)
-        self._outside_hw = None if inside_hw.all() else ~inside_hw
+        self._outside_hw = None if inside_hw.all() else (~inside_hw).astype(np.uint8)
         # Fixed-point maps: half the memory of two float maps, and the faster path of cv2.remap.
         cv2 = opencv()
         self._maps = cv2.convertMaps(_bounded(x_hw, columns), _bounded(y_hw, rows), cv2.CV_16SC2)

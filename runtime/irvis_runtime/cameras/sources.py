@@ -1,13 +1,11 @@
 """A camera's URI -> the pipeline that delivers its frames, for this platform; one function per scheme.
 
-`v4l2://`, `csi://`, `rtsp://` and everything for a Jetson have never run: no camera and no board were at
-hand. They were written from NVIDIA's and GStreamer's documentation.
+`csi://` and everything for a Jetson have never run: no board was at hand. They were written from NVIDIA's
+documentation.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -17,37 +15,16 @@ from irvis_runtime.errors import BackendError, ContractError
 from irvis_runtime.gstreamer import Description, Platform
 from irvis_runtime.uri import Uri, parse_uri, query_options
 
-from .generated import Feed, TestOptions, fps_fraction, make_feed, test_launch
-
-Role = Literal["visible", "infrared"]
-OnEnd = Literal["finish", "repeat", "retry"]
-
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
-
-# The camera's thread empties it at once and the inbox keeps, and counts, only the newest; three ride out a
-# busy core.
-APPSINK = "appsink name=frames max-buffers=3 drop=true enable-last-sample=false"
-# Each camera's own kind of luma: videoconvert (1.22) between YUV and GRAY8 copies it and calls limited full.
-FORMATS: dict[Role, str] = {
-    "visible": "video/x-raw,format=(string){NV12,GRAY8}",
-    "infrared": "video/x-raw,format=(string){GRAY16_LE,GRAY8,NV12,I420}",
-}
-
-
-@dataclass(frozen=True)
-class Source:
-    """How one camera is opened.
-
-    `is_paced`: frames are shown at their timestamps (a file); else the source keeps the time. `on_end`: what
-    an end of stream means. `is_certain`: an error before the first frame will not go away by trying again.
-    """
-
-    uri: str
-    description: Description
-    is_paced: bool = False
-    on_end: OnEnd = "retry"
-    is_certain: bool = False
-    feed: Feed | None = None
+from .feed import fps_fraction
+from .file_sources import open_file, open_images, open_raw
+from .generated import TestOptions, make_feed, test_launch
+from .network_sources import open_rtsp, open_udp
+from .source import APPSINK as APPSINK
+from .source import FORMATS as FORMATS
+from .source import Maker, decode, jetson_format
+from .source import OnEnd as OnEnd
+from .source import Role as Role
+from .source import Source as Source
 
 
 def make_source(text: str, role: Role, platform: Platform) -> Source:
@@ -68,43 +45,13 @@ def _test(uri: Uri, role: Role, platform: Platform) -> Source:
     options = query_options(TestOptions, uri)
     launch = f"{test_launch(options, role)} ! {APPSINK} sync=false"
     feed = None if options.pattern else make_feed(options, role)
-    return Source(uri.text, Description(launch), on_end="finish", is_certain=True, feed=feed)
-
-
-@dataclass(frozen=True)
-class FileOptions:
-    """Options of file://."""
-
-    loop: int = field(default=0, metadata={"doc": "1: begin again at the end"})
-    fps: float = field(default=30.0, metadata={"doc": "frames a second of a still picture"})
-
-    def __post_init__(self) -> None:
-        """ContractError for values that mean nothing."""
-        if self.loop not in (0, 1):
-            raise ContractError(f"loop: expected 0 or 1, got {self.loop}")
-        fps_fraction(self.fps)
-
-
-def _file(uri: Uri, role: Role, platform: Platform) -> Source:
-    """A video at its own speed, or a still picture for ever."""
-    options = query_options(FileOptions, uri)
-    path = Path(uri.location)
-    if not path.is_file():
-        raise ContractError(
-            f"{uri.text}: expected a file, {path} is none; relative paths start where irvis is called"
-        )
-    still = ""
-    if path.suffix.lower() in PICTURE_SUFFIXES:
-        still = (
-            f"videoconvert ! imagefreeze is-live=true ! {FORMATS[role]},framerate={fps_fraction(options.fps)}"
-        )
-    launch = f"filesrc name=source ! {_decode(role, platform, still)} sync={'false' if still else 'true'}"
     return Source(
         uri.text,
-        Description(launch, {"source": {"location": str(path)}}),
-        is_paced=not still,
-        on_end="repeat" if options.loop else "finish",
+        Description(launch),
+        on_end="finish",
         is_certain=True,
+        feed=feed,
+        is_lent=True,
     )
 
 
@@ -148,9 +95,10 @@ def _v4l2(uri: Uri, role: Role, platform: Platform) -> Source:
     caps = V4L2_CAPS.get(options.format, "video/x-raw" if size or rate else "")
     wanted = f"{caps}{size}{rate} ! " if caps else ""
     # Counts are not converted; nvvidconv does not know them at all.
-    decode = APPSINK if is_raw else _decode(role, platform)
-    launch = f"v4l2src name=source do-timestamp=false ! {wanted}{decode} sync=false"
-    return Source(uri.text, Description(launch, {"source": {"device": uri.location}}))
+    decoded = APPSINK if is_raw else decode(role, platform)
+    launch = f"v4l2src name=source do-timestamp=false ! {wanted}{decoded} sync=false"
+    description = Description(launch, {"source": {"device": uri.location}})
+    return Source(uri.text, description, device=Path(uri.location))
 
 
 @dataclass(frozen=True)
@@ -177,38 +125,19 @@ def _csi(uri: Uri, role: Role, platform: Platform) -> Source:
     launch = (
         "nvarguscamerasrc name=source ! video/x-raw(memory:NVMM),format=NV12,"
         f"width={options.width},height={options.height},framerate={fps_fraction(options.fps)} ! "
-        f"nvvidconv flip-method={options.flip} ! video/x-raw,format={_jetson_format(role)} ! "
+        f"nvvidconv flip-method={options.flip} ! video/x-raw,format={jetson_format(role)} ! "
         f"{APPSINK} sync=false"
     )
     return Source(uri.text, Description(launch, {"source": {"sensor-id": int(uri.location)}}))
 
 
-def _rtsp(uri: Uri, role: Role, platform: Platform) -> Source:
-    """A network camera; the URI's query belongs to the camera, and its password stays out of the log."""
-    if not uri.location:
-        raise ContractError(f"{uri.text}: expected a host as in rtsp://192.168.1.20/stream")
-    launch = f"rtspsrc name=source latency=0 drop-on-latency=true ! {_decode(role, platform)} sync=false"
-    shown = re.sub(r"//[^/@]*@", "//", uri.text)
-    return Source(shown, Description(launch, {"source": {"location": uri.text}}))
-
-
-SCHEMES: dict[str, Callable[[Uri, Role, Platform], Source]] = {
+SCHEMES: dict[str, Maker] = {
     "csi": _csi,
-    "file": _file,
-    "rtsp": _rtsp,
+    "file": open_file,
+    "images": open_images,
+    "raw": open_raw,
+    "rtsp": open_rtsp,
     "test": _test,
+    "udp": open_udp,
     "v4l2": _v4l2,
 }
-
-
-def _decode(role: Role, platform: Platform, still: str = "") -> str:
-    """Whatever comes -> system memory in the role's format -> appsink."""
-    decode = 'decodebin expose-all-streams=false caps="video/x-raw(ANY)"'
-    if platform == "jetson" and not still:
-        # The decoders give NVMM memory there, which only nvvidconv takes.
-        return f"{decode} ! nvvidconv ! video/x-raw,format={_jetson_format(role)} ! {APPSINK}"
-    return f"{decode} ! {still or f'videoconvert ! {FORMATS[role]}'} ! {APPSINK}"
-
-
-def _jetson_format(role: Role) -> str:
-    return "NV12" if role == "visible" else "GRAY8"

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from irvis_runtime.errors import BackendError
 from irvis_runtime.gstreamer import Platform
 from irvis_runtime.rig import View
+from irvis_runtime.stages import NO_TIMES, StageTimes
 
 from .closing import Closing
 from .outlet import Outlet, Sink
@@ -30,7 +31,13 @@ class Branch:
     """
 
     def __init__(
-        self, sink: Sink, platform: Platform, report: Callable[[str], None], *, view: View = "fused"
+        self,
+        sink: Sink,
+        platform: Platform,
+        report: Callable[[str], None],
+        *,
+        view: View = "fused",
+        times: StageTimes = NO_TIMES,
     ) -> None:
         sink.check(platform)
         self.uri = sink.uri
@@ -45,7 +52,7 @@ class Branch:
         """Why the sink is closed now, or nothing."""
         self.defect: Exception | None = None
         """What ended the thread though nothing should; the loop raises it."""
-        self._sink, self._platform, self._report = sink, platform, report
+        self._sink, self._platform, self._report, self._times = sink, platform, report, times
         self._waiting: deque[Picture] = deque()
         self._condition = threading.Condition()
         self._stopping = threading.Event()
@@ -136,7 +143,8 @@ class Branch:
             self._outlet = self._sink.open(self._platform, picture)
             self._opened_ns = picture.time_ns
         self._wait_for_room(self._outlet)
-        self._outlet.push(picture)
+        with self._times.stage(f"send {self.uri}"):
+            self._outlet.push(picture)
         self._sent_ns = picture.time_ns
         self.sent += 1
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from irvis_runtime.gstreamer import gst, packed
+from irvis_runtime.buffers import new_buffer
+from irvis_runtime.gstreamer import gst
 
 NOMINAL_FPS = 30
 """With a variable rate x264enc holds each picture back until the next one comes; x265enc does not start."""
@@ -31,9 +31,16 @@ class Picture:
     colorimetry: str
 
     @cached_property
-    def shared_bytes(self) -> Any:
-        """`nv12_bytes` as GLib's bytes, made once for all outputs that show this picture."""
-        return import_module("gi.repository.GLib").Bytes.new(nv12_bytes(self))
+    def shared_buffer(self) -> Any:
+        """The Gst.Buffer whose memory all outputs share that show this picture.
+
+        NV12 of even sides; an odd side repeats its last row or column.
+        """
+        height, width = self.luma_hw.shape
+        luma_hw = self.luma_hw
+        if height % 2 or width % 2:
+            luma_hw = np.pad(luma_hw, ((0, height % 2), (0, width % 2)), mode="edge")
+        return new_buffer([luma_hw, self.chroma])
 
 
 def even_size(picture: Picture) -> tuple[int, int]:
@@ -43,7 +50,7 @@ def even_size(picture: Picture) -> tuple[int, int]:
 
 
 def caps_text(picture: Picture) -> str:
-    """Returns the caps of `nv12_bytes(picture)`; the timestamps tell the true frame rate."""
+    """Returns the caps of `nv12_buffer(picture)`; the timestamps tell the true frame rate."""
     height, width = even_size(picture)
     return (
         f"video/x-raw,format=NV12,width={width},height={height},framerate={NOMINAL_FPS}/1,"
@@ -52,17 +59,9 @@ def caps_text(picture: Picture) -> str:
 
 
 def nv12_buffer(picture: Picture) -> Any:
-    """Returns a Gst.Buffer of its own around the picture's shared bytes."""
-    return gst().Buffer.new_wrapped_bytes(picture.shared_bytes)
-
-
-def nv12_bytes(picture: Picture) -> bytes:
-    """Returns the picture as GStreamer's NV12 of even sides; an odd side repeats its last row or column."""
-    height, width = picture.luma_hw.shape
-    luma_hw = picture.luma_hw
-    if height % 2 or width % 2:
-        luma_hw = np.pad(luma_hw, ((0, height % 2), (0, width % 2)), mode="edge")
-    return packed([luma_hw, picture.chroma])
+    """Returns a Gst.Buffer with times of its own around the picture's shared memory."""
+    shared = picture.shared_buffer
+    return shared.copy_region(gst().BufferCopyFlags.MEMORY, 0, shared.get_size())
 
 
 def grey_chroma(size_hw: tuple[int, int]) -> NDArray[np.uint8]:

@@ -54,7 +54,7 @@ class SharedMemorySink:
                 os.unlink(self.path)
         except OSError as error:
             raise BackendError(f"{self.path}: {error.strerror}; name another path") from error
-        size_bytes = SHARED_PICTURES * picture.shared_bytes.get_size()
+        size_bytes = SHARED_PICTURES * picture.shared_buffer.get_size()
         shm = {"socket-path": str(self.path), "shm-size": size_bytes}
         launch = f"{APPSRC} ! shmsink name=shm wait-for-connection=false sync=false async=false"
         return PipelineOutlet(build_pipeline(Description(launch, {"shm": shm})), picture)

@@ -102,8 +102,8 @@ def test_a_silent_infrared_camera_is_held_then_left_out_and_comes_back(fuser: Fu
     assert story == [
         ("fusing", False),
         ("fusing", False),
-        ("fusing", True),
-        ("fusing", True),
+        ("holding", True),
+        ("holding", True),
         ("visible-only", False),
         ("visible-only", False),
         ("fusing", False),
@@ -192,10 +192,10 @@ def test_a_frozen_thermal_camera_is_held_flagged_and_left_out(fuser: Fuser) -> N
         story.append((time_ms, composed.state, composed.is_held, composer.thermal.is_frozen))
     assert story == [
         (0, "fusing", False, False),
-        (100, "fusing", True, False),
-        (200, "fusing", True, True),
-        (300, "fusing", True, True),
-        (400, "fusing", True, True),
+        (100, "holding", True, False),
+        (200, "holding", True, True),
+        (300, "holding", True, True),
+        (400, "holding", True, True),
         (600, "visible-only", False, True),
         (700, "fusing", False, False),
     ]

@@ -24,7 +24,7 @@ def through(gstreamer: ModuleType, caps: str, planes: list[NDArray[Any]], tail: 
     pipeline = build_pipeline(
         Description(f"appsrc name=in format=time caps={caps} ! {tail} appsink name=out sync=false")
     )
-    base_time_ns = time.monotonic_ns()
+    base_time_ns = time.monotonic_ns() - gstreamer.SECOND
     start_pipeline(pipeline, base_time_ns)
     try:
         buffer = gstreamer.Buffer.new_wrapped(packed(planes))

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from irvis_runtime.cameras.pairing import KEPT_FRAMES, Pairing
+from irvis_runtime.rig import LimitsConfig
 
 MS = 1_000_000
 
@@ -72,6 +73,31 @@ def test_a_clock_that_goes_back_starts_anew() -> None:
 
 def test_the_newest_frame_is_the_last_added() -> None:
     assert paired([1, 2, 3]).newest() == Tick(3 * MS)
+
+
+@given(st.floats(0, 111), st.floats(0, 33))
+def test_a_camera_of_9_hz_serves_one_of_30_hz_at_the_rigs_defaults(
+    infrared_ms: float, visible_ms: float
+) -> None:
+    """Each visible frame finds a pair that is not held, its skew within a period of the slow camera.
+
+    As in life the infrared frames arrive in turn: none from the future is there to be chosen.
+    """
+    limits = LimitsConfig()
+    pairing: Pairing[Tick] = Pairing(limits.max_skew_ms, limits.hold_ms)
+    arrivals = [infrared_ms + index * 1000 / 9 for index in range(20)]
+    skews_ms = []
+    for index in range(4, 60):
+        now_ms = visible_ms + index * 1000 / 30
+        while arrivals and arrivals[0] <= now_ms:
+            pairing.add(Tick(round(arrivals.pop(0) * MS)))
+        choice = pairing.choose(round(now_ms * MS))
+        assert choice is not None
+        assert not choice.is_held
+        skews_ms.append(abs(choice.skew_ms))
+    assert max(skews_ms) <= 1000 / 9 + 0.01
+    # At most the one that came before the first visible frame.
+    assert pairing.unused <= 1
 
 
 times = st.lists(st.integers(0, 2000), min_size=1, max_size=30, unique=True).map(sorted)

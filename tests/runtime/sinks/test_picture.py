@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from irvis_runtime.sinks.picture import Picture, caps_text, even_size, grey_chroma, nv12_bytes
+from irvis_runtime.buffers import bytes_of
+from irvis_runtime.sinks.picture import Picture, caps_text, even_size, grey_chroma, nv12_buffer
 
 sides = st.integers(1, 40)
 
@@ -19,7 +20,7 @@ def test_the_bytes_hold_both_planes_in_rows_of_four(height: int, width: int, see
     picture = Picture(luma_hw, chroma, 0, "bt601")
     even_height, even_width = even_size(picture)
     stride = -(-even_width // 4) * 4
-    planes = np.frombuffer(nv12_bytes(picture), np.uint8).reshape(even_height + even_height // 2, stride)
+    planes = bytes_of(nv12_buffer(picture)).reshape(even_height + even_height // 2, stride)
     assert np.array_equal(planes[:height, :width], luma_hw)
     assert np.array_equal(planes[even_height:, : chroma.shape[1]], chroma)
     if width % 2:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from irvis_runtime.cameras.luma_range import to_limited_range
-from irvis_runtime.sinks.picture import Picture, nv12_bytes
+from irvis_runtime.sinks.picture import Picture, even_size, nv12_buffer
 from irvis_runtime.thermal.palettes import CONTROL_POINTS, PaletteName, colourise, palette_rgb
 
 NAMES: tuple[PaletteName, ...] = get_args(PaletteName)
@@ -94,4 +94,6 @@ def test_any_size_is_a_picture_that_goes_out(
     assert luma_hw.shape == (height, width)
     assert chroma.shape == (-(-height // 2), 2 * (-(-width // 2)))
     assert luma_hw.dtype == chroma.dtype == np.uint8
-    assert nv12_bytes(Picture(luma_hw, chroma, 0, "bt709"))
+    picture = Picture(luma_hw, chroma, 0, "bt709")
+    rows, columns = even_size(picture)
+    assert nv12_buffer(picture).get_size() == (rows + rows // 2) * (-(-columns // 4) * 4)

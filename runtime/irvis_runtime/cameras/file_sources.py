@@ -1,0 +1,227 @@
+"""Cameras that are files: `file://` videos and still pictures, `images://` folders, `raw://` frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from irvis_runtime.buffers import new_buffer, read_buffer
+from irvis_runtime.errors import ContractError
+from irvis_runtime.gstreamer import Description, Platform
+from irvis_runtime.image import luma_bt601, read_picture
+from irvis_runtime.pairs import natural_key
+from irvis_runtime.picture_files import PICTURE_SUFFIXES
+from irvis_runtime.uri import Uri, query_options
+
+from .feed import APPSRC, Feed, fps_fraction
+from .source import APPSINK, FORMATS, Role, Source, decode
+
+STILL_SUFFIXES = (".png", ".jpg", ".jpeg")
+CACHE_BYTES = 64_000_000
+
+
+def _check_loop(loop: int) -> None:
+    if loop not in (0, 1):
+        raise ContractError(f"loop: expected 0 or 1, got {loop}")
+
+
+@dataclass(frozen=True)
+class FileOptions:
+    """Options of file://."""
+
+    loop: int = field(default=0, metadata={"doc": "1: begin again at the end"})
+    fps: float = field(default=30.0, metadata={"doc": "frames a second of a still picture"})
+
+    def __post_init__(self) -> None:
+        """ContractError for values that mean nothing."""
+        _check_loop(self.loop)
+        fps_fraction(self.fps)
+
+
+def open_file(uri: Uri, role: Role, platform: Platform) -> Source:
+    """A video at its own speed, or a still picture for ever."""
+    options = query_options(FileOptions, uri)
+    path = _existing_file(uri)
+    still = ""
+    if path.suffix.lower() in STILL_SUFFIXES:
+        still = (
+            f"videoconvert ! imagefreeze is-live=true ! {FORMATS[role]},framerate={fps_fraction(options.fps)}"
+        )
+    launch = f"filesrc name=source ! {decode(role, platform, still)} sync={'false' if still else 'true'}"
+    return Source(
+        uri.text,
+        Description(launch, {"source": {"location": str(path)}}),
+        is_paced=not still,
+        on_end="repeat" if options.loop else "finish",
+        is_certain=True,
+        is_lent=platform == "generic",
+    )
+
+
+@dataclass(frozen=True)
+class ImagesOptions:
+    """Options of images://."""
+
+    fps: float = field(default=30.0, metadata={"doc": "pictures a second"})
+    loop: int = field(default=1, metadata={"doc": "0: end after the last picture"})
+
+    def __post_init__(self) -> None:
+        """ContractError for values that mean nothing."""
+        _check_loop(self.loop)
+        fps_fraction(self.fps)
+
+
+def open_images(uri: Uri, role: Role, platform: Platform) -> Source:
+    """A folder of numbered pictures at a rate; 16-bit PNG and TIFF are an infrared camera's counts."""
+    options = query_options(ImagesOptions, uri)
+    folder = Path(uri.location)
+    if not uri.location or not folder.is_dir():
+        raise ContractError(f"{uri.text}: expected a folder of pictures, {folder} is none")
+    paths = sorted(
+        (path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES),
+        key=lambda path: natural_key(path.name),
+    )
+    if not paths:
+        raise ContractError(f"{uri.text}: expected pictures (PNG, JPEG, TIFF) in {folder}, found none")
+    album = Album(paths, role)
+    height, width = album.picture(0).shape[:2]
+    caps = f"video/x-raw,format={album.format},width={width},height={height}"
+    launch = f"{APPSRC} caps={caps},framerate={fps_fraction(options.fps)} ! "
+    launch += f"videoconvert ! {FORMATS[role]} ! {APPSINK} sync=false"
+    feed = Feed(
+        lambda index: new_buffer([album.picture(index)]), options.fps, 0 if options.loop else len(paths)
+    )
+    return Source(
+        uri.text,
+        Description(launch),
+        on_end="finish",
+        is_certain=True,
+        feed=feed,
+        is_lent=True,
+    )
+
+
+class Album:
+    """Reads the pictures of a folder by number, round and round; keeps the first 64 MB of them.
+
+    `format`: GStreamer's name of what it gives, as the first picture says: GRAY8, GRAY16_LE (infrared only),
+    or BGR.
+    """
+
+    def __init__(self, paths: Sequence[Path], role: Role) -> None:
+        self._paths, self._role = paths, role
+        self._kept: dict[int, NDArray[Any]] = {}
+        first = self._read(0)
+        self._shape, self._dtype = first.shape, first.dtype
+        grey = "GRAY16_LE" if first.dtype == np.uint16 else "GRAY8"
+        self.format = "BGR" if first.ndim == 3 else grey
+
+    def picture(self, index: int) -> NDArray[Any]:
+        """Returns the picture; ContractError where one is unreadable or of another size or kind."""
+        number = index % len(self._paths)
+        picture = self._kept.get(number)
+        if picture is None:
+            picture = self._read(number)
+            if (picture.shape, picture.dtype) != (self._shape, self._dtype):
+                raise ContractError(
+                    f"{self._paths[number]}: expected {self._dtype} {self._shape} as the first picture, got "
+                    f"{picture.dtype} {picture.shape}; give each camera's pictures a folder of their own"
+                )
+            if sum(kept.nbytes for kept in self._kept.values()) + picture.nbytes <= CACHE_BYTES:
+                self._kept[number] = picture
+        return picture
+
+    def _read(self, number: int) -> NDArray[Any]:
+        picture = read_picture(self._paths[number])
+        if self._role == "infrared":
+            return picture if picture.ndim == 2 else luma_bt601(picture)
+        if picture.dtype == np.uint16:
+            raise ContractError(
+                f"{self._paths[number]}: expected 8 bits of a visible camera, got 16; convert it, or name "
+                "the folder as the infrared source"
+            )
+        return picture
+
+
+RAW_FORMATS = {"nv12": "NV12", "gray8": "GRAY8", "gray16": "GRAY16_LE"}
+
+
+@dataclass(frozen=True)
+class RawOptions:
+    """Options of raw://."""
+
+    width: int = field(metadata={"doc": "pixels"})
+    height: int = field(metadata={"doc": "pixels"})
+    format: Literal["nv12", "gray8", "gray16"] = field(metadata={"doc": "gray16 is little-endian"})
+    fps: float = field(default=30.0, metadata={"doc": "frames a second"})
+    loop: int = field(default=1, metadata={"doc": "0: end after the last frame"})
+
+    def __post_init__(self) -> None:
+        """ContractError for values that mean nothing."""
+        for name in ("width", "height"):
+            if not 1 <= getattr(self, name) <= 8192:
+                raise ContractError(f"{name}: expected 1 to 8192, got {getattr(self, name)}")
+        _check_loop(self.loop)
+        fps_fraction(self.fps)
+
+
+def open_raw(uri: Uri, role: Role, platform: Platform) -> Source:
+    """Frames as they lie in memory, one after the other, as gst-launch-1.0's filesink writes them."""
+    options = query_options(RawOptions, uri)
+    path = _existing_file(uri)
+    if role == "visible" and options.format == "gray16":
+        raise ContractError(f"{uri.text}: format=gray16 is for an infrared camera; choose nv12 or gray8")
+    frames = RawFrames(path, options)
+    caps = f"video/x-raw,format={RAW_FORMATS[options.format]},width={options.width},height={options.height}"
+    launch = f"{APPSRC} caps={caps},framerate={fps_fraction(options.fps)} ! {APPSINK} sync=false"
+    feed = Feed(frames.buffer, options.fps, 0 if options.loop else frames.count)
+    return Source(
+        uri.text,
+        Description(launch),
+        on_end="finish",
+        is_certain=True,
+        feed=feed,
+        is_lent=True,
+    )
+
+
+class RawFrames:
+    """Reads frames of one size and format by number, round and round.
+
+    Read, not mapped: a mapped file that somebody cuts ends the process (SIGBUS).
+    """
+
+    def __init__(self, path: Path, options: RawOptions) -> None:
+        height, width = options.height, options.width
+        row_bytes = -(-width * (2 if options.format == "gray16" else 1) // 4) * 4
+        rows = height
+        if options.format == "nv12":
+            rows = height + height % 2 + -(-height // 2)
+        self._frame_bytes = rows * row_bytes
+        size = path.stat().st_size
+        self.count = size // self._frame_bytes
+        if not self.count or size % self._frame_bytes:
+            raise ContractError(
+                f"{path}: expected whole frames of {self._frame_bytes} bytes ({width}x{height} "
+                f"{options.format}), got {size} bytes; correct width, height or format"
+            )
+        self._file = path.open("rb", buffering=0)
+
+    def buffer(self, index: int) -> Any:
+        """Returns the frame as a Gst.Buffer."""
+        start = index % self.count * self._frame_bytes
+        return read_buffer(self._file.fileno(), start, self._frame_bytes)
+
+
+def _existing_file(uri: Uri) -> Path:
+    path = Path(uri.location)
+    if not path.is_file():
+        raise ContractError(
+            f"{uri.text}: expected a file, {path} is none; relative paths start where irvis is called"
+        )
+    return path

@@ -1,0 +1,26 @@
+"""The live run's log: one line an event on stderr, where a service's journal takes it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import datetime, timezone
+from typing import Literal
+
+LogForm = Literal["text", "json"]
+
+_form: list[LogForm] = ["text"]
+
+
+def choose_log(form: LogForm) -> None:
+    """Chooses how lines are written: as text for people, or as one JSON object a line."""
+    _form[0] = form
+
+
+def log(text: str, **fields: object) -> None:
+    """Writes one line; JSON lines carry the time (UTC), the text as `message`, and the fields."""
+    if _form[0] == "json":
+        now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+        sys.stderr.write(json.dumps({"time": now, "message": text, **fields}, default=str) + "\n")
+    else:
+        sys.stderr.write(f"irvis live: {text}\n")

@@ -1,0 +1,148 @@
+"""Live runs inside the test's process, with cameras that can be broken and a record of what goes out."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from irvis_runtime.buffers import new_buffer
+from irvis_runtime.cameras import sources
+from irvis_runtime.cameras.feed import APPSRC, Feed
+from irvis_runtime.cameras.source import APPSINK, Role, Source
+from irvis_runtime.errors import ContractError
+from irvis_runtime.fuser import Fuser
+from irvis_runtime.gstreamer import Description, Platform
+from irvis_runtime.live import Live
+from irvis_runtime.reload import Reloader
+from irvis_runtime.rig import load_rig
+from irvis_runtime.sinks.branch import Branch
+from irvis_runtime.sinks.picture import Picture
+from irvis_runtime.uri import Uri
+
+HEIGHT, WIDTH, FPS = 48, 64, 20
+
+
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Waits for the condition; the test fails where it does not come true."""
+    end_s = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end_s, "it did not happen in time"
+        time.sleep(0.02)
+
+
+class BreakableCamera:
+    """A camera of a real pipeline whose pictures the test spoils: set `mode`."""
+
+    def __init__(self, seed: int) -> None:
+        self.mode = "well"
+        """well, silent, frozen, black or slow."""
+        self.opened = 0
+        self._random = np.random.default_rng(seed)
+        self._last = self._picture()
+
+    def source(self, uri: Uri, role: Role, platform: Platform) -> Source:
+        """The camera as make_source gives one; it is judged as a real one is."""
+        form = "NV12" if role == "visible" else "GRAY8"
+        caps = f"video/x-raw,format={form},width={WIDTH},height={HEIGHT},framerate={FPS}/1"
+        launch = f"{APPSRC} caps={caps} ! {APPSINK} sync=false"
+        return Source(
+            uri.text, Description(launch), feed=Feed(lambda index: new_buffer(self._planes(role)), FPS)
+        )
+
+    def _picture(self) -> NDArray[np.uint8]:
+        return self._random.integers(40, 200, (HEIGHT, WIDTH)).astype(np.uint8)
+
+    def _planes(self, role: Role) -> Sequence[NDArray[Any]]:
+        if self.mode == "silent":
+            time.sleep(0.5)
+            raise ContractError("the cable is out")
+        if self.mode == "slow":
+            time.sleep(1.2)
+        if self.mode == "black":
+            self._last = self._random.integers(0, 4, (HEIGHT, WIDTH)).astype(np.uint8)
+        elif self.mode != "frozen":
+            self._last = self._picture()
+        grey = np.full((HEIGHT // 2, WIDTH), 128, np.uint8)
+        return [self._last, grey] if role == "visible" else [self._last]
+
+
+class LiveRun:
+    """One run in a thread, and the times, sizes and states of the pictures that went out."""
+
+    def __init__(self, fuser: Fuser, folder: Path) -> None:
+        self.fuser, self.folder = fuser, folder
+        self.cameras = {"visible": BreakableCamera(1), "infrared": BreakableCamera(2)}
+        self.pictures: list[Picture] = []
+        self.pushed_s: list[float] = []
+        self.states: list[str] = []
+        self.failure: BaseException | None = None
+
+    @property
+    def rig(self) -> Path:
+        """The rig file."""
+        return self.folder / "rig.toml"
+
+    def status(self) -> dict[str, Any]:
+        """The newest status file."""
+        status: dict[str, Any] = json.loads((self.folder / "status.json").read_text())
+        return status
+
+    def push(self, branch: Branch, picture: Picture) -> None:
+        """Notes a picture on its way to an output."""
+        self.pictures.append(picture)
+        self.pushed_s.append(time.monotonic())
+
+    def largest_gap_s(self) -> float:
+        """The longest time without a picture since the first one."""
+        return float(np.diff(self.pushed_s).max())
+
+    def is_state(self, state: str) -> Callable[[], bool]:
+        """A condition for `until`."""
+        return lambda: self.failure is not None or self.live.state == state
+
+    def count(self, more: int) -> Callable[[], bool]:
+        """A condition: so many further pictures have gone out."""
+        wanted = len(self.pictures) + more
+        return lambda: self.failure is not None or len(self.pictures) >= wanted
+
+    def run(self, stop: threading.Event) -> None:
+        """The thread."""
+        try:
+            self.live.run(self.fuser, stop, None, self.folder / "status.json", self.reloader)
+        except BaseException as error:
+            self.failure = error
+
+    @contextmanager
+    def running(self, text: str) -> Iterator[None]:
+        """Runs a rig while the block does."""
+        self.rig.write_text(text)
+        self.live = Live(load_rig(self.rig), "generic")
+        self.reloader = Reloader(lambda: load_rig(self.rig))
+        stop = threading.Event()
+        thread = threading.Thread(target=self.run, args=(stop,))
+        thread.start()
+        try:
+            yield
+        finally:
+            for camera in self.cameras.values():
+                camera.mode = "well"
+            stop.set()
+            thread.join()
+        if self.failure is not None:
+            raise self.failure
+
+
+def breakable_schemes(run: LiveRun) -> dict[str, Any]:
+    """The schemes with `broken://visible` and `broken://infrared` beside the real ones."""
+    return {
+        **sources.SCHEMES,
+        "broken": lambda uri, role, platform: run.cameras[uri.location].source(uri, role, platform),
+    }
