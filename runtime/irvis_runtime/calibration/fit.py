@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,8 +35,9 @@ MAX_SCALE_RATIO = 3.0
 class Fit:
     """A homography, infrared pixels -> visible pixels, and what it rests on; all lengths in visible pixels.
 
-    `is_inlier_n`: which of the points agree with it. `residual_px`: median, 90th percentile and largest of those.
-    `corner_px`: how far the corners of the common view move, root mean square, by the points alone (jackknife).
+    `is_inlier_n`: which of the points agree with it. `residual_px`: median, 90th percentile and largest of
+    those. `corner_px`: how far the corners of the common view move, root mean square, by the points alone
+    (jackknife).
     """
 
     homography_33: NDArray[np.float64]
@@ -60,16 +62,16 @@ def fit_points(
 ) -> Fit:
     """Returns the fit of point pairs, (N, 2) x and y each; outliers are those off by over `tolerance_px`.
 
-    ContractError where the points are too few, on a line, in one corner, at odds with each other, or where the
-    homography is none that two cameras side by side can have.
+    ContractError where the points are too few, on a line, in one corner, at odds with each other, or where
+    the homography is none that two cameras side by side can have.
     """
     check_points(infrared_n2, visible_n2)
     inlier_n = _agreeing(infrared_n2, visible_n2, tolerance_px)
     count = int(inlier_n.sum())
     if count < max(MIN_POINTS, MIN_INLIER_SHARE * len(infrared_n2)):
         raise ContractError(
-            f"{count} of {len(infrared_n2)} points agree within {tolerance_px:.1f} px, expected "
-            f"{MIN_POINTS} and {MIN_INLIER_SHARE:.0%}; check the points, or what the cameras looked at"
+            f"{count} of {len(infrared_n2)} points agree within {tolerance_px:.1f} px, expected at least "
+            f"{max(MIN_POINTS, math.ceil(MIN_INLIER_SHARE * len(infrared_n2)))}; check the points, or what the cameras looked at"
         )
     infrared, visible = infrared_n2[inlier_n], visible_n2[inlier_n]
     hull_share = _hull_area(infrared) / (infrared_hw[0] * infrared_hw[1])
@@ -110,7 +112,8 @@ def check_points(infrared_n2: Points, visible_n2: Points) -> None:
     """ContractError for fewer points than say anything, and for points on one line."""
     if len(infrared_n2) < MIN_POINTS:
         raise ContractError(
-            f"expected at least {MIN_POINTS} point pairs, got {len(infrared_n2)}; add more, from all of the view"
+            f"expected at least {MIN_POINTS} point pairs, got {len(infrared_n2)}; "
+            "add more, from all of the view"
         )
     for name, points_n2 in (("infrared", infrared_n2), ("visible", visible_n2)):
         across, along = np.linalg.svd(points_n2 - points_n2.mean(axis=0), compute_uv=False)[::-1]
@@ -159,10 +162,13 @@ def check_plausible(homography_33: NDArray[np.float64], infrared_hw: Size, visib
     if min(areas) <= 0 or min(depths) * max(depths) <= 0:
         raise ContractError(f"the homography mirrors or folds the infrared picture; {hint}")
     scales = np.sqrt(areas) * infrared_hw[1] / visible_hw[1]
-    if not SCALES[0] < scales.min() <= scales.max() < SCALES[1] or scales.max() > MAX_SCALE_RATIO * scales.min():
+    if (
+        not SCALES[0] < scales.min() <= scales.max() < SCALES[1]
+        or scales.max() > MAX_SCALE_RATIO * scales.min()
+    ):
         raise ContractError(
-            f"the homography makes the infrared picture {scales.min():.2g} to {scales.max():.2g} times as wide "
-            f"as the visible one; {hint}"
+            f"the homography makes the infrared picture {scales.min():.2g} to {scales.max():.2g} times as "
+            f"wide as the visible one; {hint}"
         )
 
 
@@ -213,10 +219,10 @@ def _corner_uncertainty(
     infrared_hw: Size,
     visible_hw: Size,
 ) -> float:
-    """Standard error of the common view's corners: the fit repeated without each fold (delete-group jackknife)."""
+    """Standard error of the common view's corners, by the delete-a-group jackknife."""
     # Corners that the visible camera does not see need not be right: they are drawn to its border.
     on_visible_42 = np.clip(mapped(homography_33, corners_of(infrared_hw)), 0, np.array(visible_hw[::-1]) - 1)
-    corners_42 = mapped(np.linalg.inv(homography_33), on_visible_42)
+    corners_42 = mapped(np.asarray(np.linalg.inv(homography_33), np.float64), on_visible_42)
     folds = _folds(len(infrared_n2))
     moved = np.array(
         [mapped(solve(model, infrared_n2[kept], visible_n2[kept]), corners_42) for kept in folds]

@@ -25,7 +25,7 @@ GRID = 18
 MIN_STRUCTURE = 0.12
 MIN_CORRELATION = 0.3
 MIN_LEAD = 0.03
-"""How much better than the best place further off a match must be: an edge alone fits anywhere along itself."""
+"""Lead over the best place further off; an edge alone fits anywhere along itself."""
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,16 @@ class Matches:
     correlation_n: NDArray[np.float64]
 
 
-def find_matches(
-    pairs: Sequence[PicturePair], homography_33: NDArray[np.float64], reach: Reach
-) -> Matches:
+def find_matches(pairs: Sequence[PicturePair], homography_33: NDArray[np.float64], reach: Reach) -> Matches:
     """Returns the patches of all pairs that have one clear place near where the homography puts them."""
     parts = [_matches_of_pair(*pair, homography_33, reach) for pair in pairs]
     visible_n2 = np.concatenate([part[0] for part in parts])
     warped_n2 = np.concatenate([part[1] for part in parts])
-    infrared_n2 = mapped(np.linalg.inv(homography_33), warped_n2) if len(warped_n2) else warped_n2
+    infrared_n2 = (
+        mapped(np.asarray(np.linalg.inv(homography_33), np.float64), warped_n2)
+        if len(warped_n2)
+        else warped_n2
+    )
     return Matches(infrared_n2, visible_n2, np.concatenate([part[2] for part in parts]))
 
 

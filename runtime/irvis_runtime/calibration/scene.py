@@ -1,4 +1,4 @@
-"""Registration by the scene itself: searched coarsely, refined by many small matches, refused when in doubt."""
+"""Registration by the scene itself: searched, refined by many small matches, refused when in doubt."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TOLERANCES_PX = (8.0, 4.0, 3.0, 2.5)
 
 @dataclass(frozen=True)
 class SceneFit:
-    """A fit of a scene, the points that it was made of, and how ambiguous the scene is (0 not at all, 1 quite)."""
+    """A fit of a scene, its points, and the second-best place's significance over the best one's."""
 
     fit: Fit
     matches: Matches
@@ -36,8 +36,8 @@ class SceneFit:
 def fit_scene(pairs: Sequence[PicturePair]) -> SceneFit:
     """Returns the registration that the pictures' common structure gives.
 
-    `pairs`: (infrared, visible) uint8 of one rig that did not change, all of one size each. ContractError where
-    the scene is ambiguous, or its matches too few, too narrow or at odds.
+    `pairs`: (infrared, visible) uint8 of one rig that did not change, all of one size each. ContractError
+    where the scene is ambiguous, or its matches too few, too narrow or at odds.
     """
     infrared_hw, visible_hw = pairs[0][0].shape[:2], pairs[0][1].shape[:2]
     places = list(islice(distinct(search(pairs), infrared_hw, visible_hw), CANDIDATES))
@@ -59,8 +59,8 @@ def refined(pairs: Sequence[PicturePair], homography_33: NDArray[np.float64]) ->
         matches = find_matches(pairs, homography_33, reach)
         if len(matches.infrared_n2) < MIN_INLIERS:
             raise ContractError(
-                f"{len(matches.infrared_n2)} places of the scene match clearly, expected at least {MIN_INLIERS}; "
-                "show both cameras a scene with more edges in both, or several scenes"
+                f"{len(matches.infrared_n2)} places of the scene match clearly, expected at least "
+                f"{MIN_INLIERS}; show both cameras a scene with more edges in both, or several scenes"
             )
         fit = fit_points(
             matches.infrared_n2, matches.visible_n2, infrared_hw, visible_hw, tolerance_px / factor

@@ -19,7 +19,7 @@ Size = tuple[int, int]
 PicturePair = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 SIDE_PX = 144
-"""Longer side of the visible picture in the search; at 96 thin structure was lost, 192 took twice the time."""
+"""Longer side of the visible picture in the search."""
 SIGMA_PX, SURROUND_PX = 1.0, 12.0
 ZOOMS = tuple(float(zoom) for zoom in np.exp(np.arange(math.log(0.35), math.log(1.5), 0.05)))
 """Infrared field of view over the visible one."""
@@ -105,7 +105,7 @@ class _Correlator:
             energy = self._spectrum(_two(np.sum(turned_hw2**2, axis=2)))
             area = np.maximum(overlap, 1.0)
             visible_sum = self._at_shifts(map_spectrum, view)
-            infrared_sum = self._at_shifts(self._everywhere, turned) * np.float32([1, -1])
+            infrared_sum = self._at_shifts(self._everywhere, turned) * np.array([1, -1], np.float32)
             # Without the means two pictures of mostly level edges would agree wherever they overlap.
             product = product + (
                 self._at_shifts(map_spectrum, turned)[..., 0]
@@ -121,7 +121,10 @@ class _Correlator:
         scale = np.sqrt(np.maximum(energy_visible, 1e-3) * np.maximum(energy_infrared, 1e-3))
         significance = np.where(overlap >= least, product / scale * np.sqrt(np.maximum(overlap, 0)), -1.0)
         y, x = divmod(int(np.argmax(significance)), self._shape[1])
-        shift = (x - self._shape[1] * (x >= self._visible_hw[1]), y - self._shape[0] * (y >= self._visible_hw[0]))
+        shift = (
+            x - self._shape[1] * (x >= self._visible_hw[1]),
+            y - self._shape[0] * (y >= self._visible_hw[0]),
+        )
         return float(significance[y, x]), shift
 
     def _spectrum(self, complex_hw2: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -139,7 +142,9 @@ class _Correlator:
         return sums
 
 
-def _turned_map(picture_hw: NDArray[np.uint8], turn_33: NDArray[np.float64], size: Size) -> NDArray[np.float32]:
+def _turned_map(
+    picture_hw: NDArray[np.uint8], turn_33: NDArray[np.float64], size: Size
+) -> NDArray[np.float32]:
     cv2 = opencv()
     scale = math.hypot(turn_33[0, 0], turn_33[1, 0])
     if scale < 1:

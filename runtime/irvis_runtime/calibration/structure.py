@@ -14,7 +14,9 @@ NOISE_GRADIENT = 8.0
 TOLERANCE_SIGMA_PX = 1.0
 
 
-def orientation_map(picture_hw: NDArray[np.uint8], sigma_px: float, surround_px: float) -> NDArray[np.float32]:
+def orientation_map(
+    picture_hw: NDArray[np.uint8], sigma_px: float, surround_px: float
+) -> NDArray[np.float32]:
     """Returns (H, W, 2) float32: strength times cosine and sine of twice the gradient's angle, in [-1, 1].
 
     Twice the angle makes dark-to-bright equal to bright-to-dark, which heat and light rarely agree on; the

@@ -48,7 +48,7 @@ class Composer:
 
     def __init__(self, fuser: FusesLuma, rig: Rig) -> None:
         self._fuser = fuser
-        self._registration = Registration(rig.registration.homography)
+        self._registration = Registration.of_rig(rig.registration)
         self._gain = SmoothGain(rig.limits.agc_s)
         self._smoother = ContextSmoother(rig.fusion.context_s)
         self._pairing: Pairing[Frame] = Pairing(rig.limits.max_skew_ms, rig.limits.hold_ms)
@@ -63,10 +63,12 @@ class Composer:
 
     def add_infrared(self, frame: Frame) -> None:
         """Takes an infrared frame for the pictures to come."""
+        self._registration.see_infrared(_size(frame.luma_hw))
         self._pairing.add(frame)
 
     def from_visible(self, frame: Frame) -> Composed:
         """Returns the frame fused with its partner; without one, the frame as it is."""
+        frame = self._registration.cropped(frame)
         self._last_visible = frame
         choice = self._pairing.choose(frame.time_ns)
         if choice is None:
