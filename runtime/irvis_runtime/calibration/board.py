@@ -58,8 +58,8 @@ def match_boards(
     if not infrared:
         raise ContractError(
             f"no picture pair shows the {kind} board of {size[0]}x{size[1]} to both cameras (not found in "
-            f"{missing['infrared']} infrared and {missing['visible']} visible of {len(pairs)} pictures); heat "
-            "it, fill more of the view, or check --size"
+            f"{missing['infrared']} infrared and {missing['visible']} visible of {len(pairs)} pictures); "
+            "heat it, fill more of the view, or check --size"
         )
     return np.concatenate(infrared), np.concatenate(visible), len(infrared)
 

@@ -18,7 +18,8 @@ from .structure import orientation_map
 Size = tuple[int, int]
 
 SIDE_PX = 640
-"""Longer side of the visible picture in this step; a larger one is shrunk to it."""
+"""Longer side of the visible picture in this step; a larger one is shrunk to it, a smaller one enlarged."""
+MAX_ENLARGED = 2.5
 SIGMA_PX, SURROUND_PX = 1.2, 24.0
 GRID = 18
 """Patches along the longer side."""
@@ -50,17 +51,13 @@ def find_matches(pairs: Sequence[PicturePair], homography_33: NDArray[np.float64
     parts = [_matches_of_pair(*pair, homography_33, reach) for pair in pairs]
     visible_n2 = np.concatenate([part[0] for part in parts])
     warped_n2 = np.concatenate([part[1] for part in parts])
-    infrared_n2 = (
-        mapped(np.asarray(np.linalg.inv(homography_33), np.float64), warped_n2)
-        if len(warped_n2)
-        else warped_n2
-    )
+    infrared_n2 = mapped(np.asarray(np.linalg.inv(homography_33), np.float64), warped_n2)
     return Matches(infrared_n2, visible_n2, np.concatenate([part[2] for part in parts]))
 
 
 def work_factor(visible_hw: Size) -> float:
     """Pixels of this step for one of the visible picture."""
-    return min(1.0, SIDE_PX / max(visible_hw))
+    return min(MAX_ENLARGED, SIDE_PX / max(visible_hw))
 
 
 def _matches_of_pair(
@@ -75,8 +72,9 @@ def _matches_of_pair(
     size = round(visible_hw.shape[1] * factor), round(visible_hw.shape[0] * factor)
     scale_x, scale_y = size[0] / visible_hw.shape[1], size[1] / visible_hw.shape[0]
     shrink_33 = np.array([[scale_x, 0, (scale_x - 1) / 2], [0, scale_y, (scale_y - 1) / 2], [0, 0, 1]])
+    interpolation = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
     visible_map = orientation_map(
-        cv2.resize(visible_hw, size, interpolation=cv2.INTER_AREA), SIGMA_PX, SURROUND_PX
+        cv2.resize(visible_hw, size, interpolation=interpolation), SIGMA_PX, SURROUND_PX
     )
     warped_map, view_hw = _warped_map(infrared_hw, shrink_33 @ homography_33, size)
     found = []
