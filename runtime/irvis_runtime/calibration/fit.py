@@ -71,7 +71,8 @@ def fit_points(
     if count < max(MIN_POINTS, MIN_INLIER_SHARE * len(infrared_n2)):
         raise ContractError(
             f"{count} of {len(infrared_n2)} points agree within {tolerance_px:.1f} px, expected at least "
-            f"{max(MIN_POINTS, math.ceil(MIN_INLIER_SHARE * len(infrared_n2)))}; check the points, and that neither picture is mirrored"
+            f"{max(MIN_POINTS, math.ceil(MIN_INLIER_SHARE * len(infrared_n2)))}; "
+            "check the points, and that neither picture is mirrored"
         )
     infrared, visible = infrared_n2[inlier_n], visible_n2[inlier_n]
     hull_share = _hull_area(infrared) / (infrared_hw[0] * infrared_hw[1])

@@ -126,7 +126,7 @@ def test_points_at_odds_are_refused() -> None:
 def test_a_coarse_tolerance_does_not_hide_a_coarse_fit() -> None:
     points = scattered(30)
     visible = mapped(TRUE_33, points) + np.random.default_rng(5).normal(0, 12, points.shape)
-    with pytest.raises(ContractError, match="agree within .* px only"):
+    with pytest.raises(ContractError, match=r"agree within .* px only"):
         fit_points(points, visible, INFRARED_HW, VISIBLE_HW, 100.0)
 
 

@@ -43,7 +43,7 @@ def edited(text: str) -> str:
             f"[ registration ]\n\thomography={LINE[13:]}   # infrared -> visible\nx=1",
         ),
         (
-            "[registration]\nhomography = [ # rows ]]\n  [1, 0, 0],\n  [0, 1, 0], # ]\n  [0, 0, 1],\n]\n[a]\n",
+            "[registration]\nhomography = [ # rows ]]\n  [1, 0, 0],\n [0, 1, 0], # ]\n [0, 0, 1],\n]\n[a]\n",
             f"[registration]\n{LINE}\n[a]\n",
         ),
         ("[a]\r\nb=1\r\n", f"[a]\r\nb=1\r\n\r\n[registration]\r\n{LINE}\r\n"),

@@ -22,7 +22,7 @@ TRUE_33 = np.array([[1.2, -0.05, 30.0], [0.05, 1.2, 12.0], [1e-5, -1e-5, 1.0]])
 
 @cache
 def pair(seed: int = 0) -> PicturePair:
-    """Boxes and discs of random brightness and heat, which have nothing to do with each other but their edges."""
+    """Boxes and discs whose brightness and heat have nothing in common but their edges."""
     random = np.random.default_rng(seed)
     visible_hw, heat_hw = np.full(VISIBLE_HW, 90, np.uint8), np.full(VISIBLE_HW, 120, np.uint8)
     for _ in range(45):
