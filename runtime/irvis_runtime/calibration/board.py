@@ -18,6 +18,9 @@ BoardKind = Literal["circles", "asymmetric-circles", "checkerboard"]
 SEARCH_SIDE_PX = 1000
 """Smaller pictures are enlarged up to about this: a board of an 80x60 sensor has squares of few pixels."""
 
+MAX_BLOBS = 4
+"""How many blobs there may be for one circle of the board."""
+
 
 def find_board(picture_hw: NDArray[np.uint8], kind: BoardKind, size: tuple[int, int]) -> Points | None:
     """Returns the board's points, (columns times rows, 2) x and y row by row, or None where it is not found.
@@ -106,11 +109,18 @@ def _circles(picture_hw: NDArray[np.uint8], kind: BoardKind, size: tuple[int, in
     # The defaults take nothing under 25 pixels of area, which a far board's circles are in a thermal picture.
     parameters.minArea, parameters.maxArea = 12.0, picture_hw.size / 50
     parameters.minDistBetweenBlobs = 4.0
-    layout = (
-        cv2.CALIB_CB_ASYMMETRIC_GRID if kind == "asymmetric-circles" else cv2.CALIB_CB_SYMMETRIC_GRID
-    ) | cv2.CALIB_CB_CLUSTERING
+    blobs = cv2.SimpleBlobDetector_create(parameters).detect(picture_hw)
+    # OpenCV weighs every pair of blobs: thousands of them, as in noise, take it minutes.
+    if not size[0] * size[1] <= len(blobs) <= MAX_BLOBS * size[0] * size[1]:
+        return None
+    layout = cv2.CALIB_CB_ASYMMETRIC_GRID if kind == "asymmetric-circles" else cv2.CALIB_CB_SYMMETRIC_GRID
+    # All five by position: only so does Python reach the form that takes points instead of a picture.
     is_found, centres = cv2.findCirclesGrid(
-        picture_hw, size, flags=layout, blobDetector=cv2.SimpleBlobDetector_create(parameters)
+        cv2.KeyPoint_convert(blobs).reshape(-1, 1, 2),
+        size,
+        layout | cv2.CALIB_CB_CLUSTERING,
+        None,
+        cv2.CirclesGridFinderParameters(),
     )
     return _points(centres) if is_found else None
 

@@ -109,6 +109,8 @@ def _check_arguments(arguments: argparse.Namespace) -> None:
         raise ContractError("irvis calibrate: expected one of --points, --board or --scene, got none")
     if bool(arguments.board) != bool(arguments.size):
         raise ContractError("irvis calibrate: --board and --size go together: --board circles --size 9x6")
+    if arguments.size:
+        _board_size(arguments.size)
     if arguments.frames < 1 or not 0 <= arguments.every <= 3600:
         raise ContractError(
             f"--frames, --every: expected 1 or more and 0 to 3600 s, "

@@ -15,6 +15,8 @@ from .fit import Points, corners_of, mapped
 EDGE_BGR, VIEW_BGR, WINDOW_BGR, POINT_BGR = (0, 140, 255), (255, 160, 0), (80, 220, 80), (255, 255, 0)
 TILES = 8
 MIN_WIDTH_PX = 640
+MIN_GRADIENT = 40.0
+"""In Sobel's units, 8 for a grey level a pixel: evening the contrast makes slopes of flat areas."""
 
 
 def draw_overlay(
@@ -60,7 +62,7 @@ def _edges(picture_hw: NDArray[np.uint8], thickness: int) -> NDArray[np.bool_]:
     gradient_hw = np.abs(cv2.Sobel(smooth_hw, cv2.CV_32F, 1, 0)) + np.abs(
         cv2.Sobel(smooth_hw, cv2.CV_32F, 0, 1)
     )
-    high = float(np.percentile(gradient_hw, 87))
+    high = max(float(np.percentile(gradient_hw, 87)), MIN_GRADIENT)
     edges_hw = cv2.Canny(smooth_hw, 0.5 * high, high)
     return np.asarray(cv2.dilate(edges_hw, np.ones((thickness, thickness), np.uint8)) > 0)
 

@@ -106,9 +106,9 @@ class Registration:
         rows, columns = infrared_hw
         inside_hw = _inside(x_hw, y_hw, infrared_hw)
         self._outside_hw = None if inside_hw.all() else ~inside_hw
-        # One thread, 640x480 and 1280x720: remap with these fixed-point maps 1.7 and 5.3 ms, with float maps of
-        # twice the memory 1.7 and 4.7, cv2.warpPerspective 2.9 and 7.4, and GridSample in the graph (ONNX Runtime
-        # 1.x, CPU) 13.6 and 33.8 (medians of 100, alternating, CPU time on a loaded x86-64).
+        # One thread, 640x480 and 1280x720, median CPU time of 100 alternating runs on a loaded x86-64: these
+        # fixed-point maps 1.7 and 5.3 ms, float maps of twice the memory 1.7 and 4.7, cv2.warpPerspective 2.9
+        # and 7.4, GridSample in the graph (ONNX Runtime) 13.6 and 33.8.
         cv2 = opencv()
         self._maps = cv2.convertMaps(_bounded(x_hw, columns), _bounded(y_hw, rows), cv2.CV_16SC2)
 
