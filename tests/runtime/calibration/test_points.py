@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from irvis_runtime.calibration.points import read_points
@@ -15,8 +14,8 @@ def test_commas_blanks_comments_and_a_line_of_names(tmp_path: Path) -> None:
     path = tmp_path / "points.csv"
     path.write_text("ir_x, ir_y, vis_x, vis_y\n1,2,3,4  # a corner\n\n# none\n5 6 7.5 -8e0\n9;10;11;12\n")
     infrared_n2, visible_n2 = read_points(path)
-    assert np.array_equal(infrared_n2, [[1, 2], [5, 6], [9, 10]])
-    assert np.array_equal(visible_n2, [[3, 4], [7.5, -8], [11, 12]])
+    assert infrared_n2.tolist() == [[1, 2], [5, 6], [9, 10]]
+    assert visible_n2.tolist() == [[3, 4], [7.5, -8], [11, 12]]
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def pair(seed: int = 0) -> PicturePair:
     infrared_hw = cv2.warpPerspective(
         heat_hw, TRUE_33, INFRARED_HW[::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     )
-    return noisy(infrared_hw, random), noisy(visible_hw, random)
+    return noisy(np.asarray(infrared_hw, np.uint8), random), noisy(visible_hw, random)
 
 
 def noisy(picture_hw: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
