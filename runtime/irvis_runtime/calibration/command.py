@@ -61,6 +61,17 @@ def _parser() -> Parser:
         epilog="Without --pictures the rig's own cameras are looked through.",
     )
     parser.add_argument("rig", type=Path, nargs="?", metavar="RIG.toml", help="the rig file to calibrate")
+    _add_ways(parser)
+    _add_looks(parser)
+    parser.add_argument("--focal-px", type=float, metavar="F", help="--parallax: of the visible camera")
+    parser.add_argument("--baseline-mm", type=float, metavar="B", help="--parallax: between the two cameras")
+    parser.add_argument("--limit", type=int, default=0, metavar="N", help="--evaluate: pairs a set (0: all)")
+    parser.add_argument("--seed", type=int, default=0, help="--evaluate: decides the views")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="--evaluate: every pair's numbers")
+    return parser
+
+
+def _add_ways(parser: Parser) -> None:
     way = parser.add_mutually_exclusive_group()
     way.add_argument("--scene", action="store_true", help="by what both cameras see, whatever it is")
     way.add_argument("--board", choices=get_args(BoardKind), help="by a heated board that both cameras see")
@@ -74,6 +85,9 @@ def _parser() -> Parser:
     parser.add_argument(
         "--size", metavar="CxR", help="columns x rows: circles, or inner corners of the checkerboard"
     )
+
+
+def _add_looks(parser: Parser) -> None:
     parser.add_argument(
         "--pictures",
         type=Path,
@@ -94,14 +108,6 @@ def _parser() -> Parser:
         "--overlay", type=Path, metavar="FILE", help="picture to look at (RIG.calibration.png)"
     )
     parser.add_argument("--dry-run", action="store_true", help="leave the rig file as it is")
-    parser.add_argument("--focal-px", type=float, metavar="F", help="--parallax: of the visible camera")
-    parser.add_argument("--baseline-mm", type=float, metavar="B", help="--parallax: between the two cameras")
-    parser.add_argument(
-        "--limit", type=int, default=0, metavar="N", help="--evaluate: pairs of each set (0: all)"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="--evaluate: decides the views")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="--evaluate: every pair's numbers")
-    return parser
 
 
 def _check_arguments(arguments: argparse.Namespace) -> None:
@@ -113,7 +119,7 @@ def _check_arguments(arguments: argparse.Namespace) -> None:
         _board_size(arguments.size)
     if arguments.frames < 1 or not 0 <= arguments.every <= 3600:
         raise ContractError(
-            f"--frames, --every: expected 1 or more and 0 to 3600 s, "
+            "--frames, --every: expected 1 or more and 0 to 3600 s, "
             f"got {arguments.frames}, {arguments.every:g}"
         )
     if arguments.tolerance is not None and not 0 < arguments.tolerance < 1000:

@@ -82,8 +82,9 @@ class _Correlator:
         self._shape = tuple(
             cv2.getOptimalDFTSize(a + b) for a, b in zip(visible_hw, infrared_hw, strict=True)
         )
-        self._maps = [self._spectrum(map_hw2) for map_hw2 in maps]
-        self._energies = [self._spectrum(_two(np.sum(map_hw2**2, axis=2))) for map_hw2 in maps]
+        self._spectra = [
+            (self._spectrum(map_hw2), self._spectrum(_two(np.sum(map_hw2**2, axis=2)))) for map_hw2 in maps
+        ]
         self._everywhere = self._spectrum(_two(np.ones(visible_hw, np.float32)))
 
     def best(
@@ -96,26 +97,13 @@ class _Correlator:
         view_hw = (cv2.erode(view_hw, np.ones((5, 5)), borderValue=0) > 0.99).astype(np.float32)
         view = self._spectrum(_two(view_hw))
         overlap = self._at_shifts(self._everywhere, view)[..., 0]
-        product = energy_visible = energy_infrared = 0.0
-        for picture_hw, map_spectrum, energy_spectrum in zip(
-            infrared, self._maps, self._energies, strict=True
-        ):
+        product = energy_visible = energy_infrared = np.zeros(self._shape, np.float32)
+        for picture_hw, spectra in zip(infrared, self._spectra, strict=True):
             turned_hw2 = _turned_map(picture_hw, turn_33, (columns, rows)) * view_hw[..., None]
-            turned = self._spectrum(turned_hw2)
-            energy = self._spectrum(_two(np.sum(turned_hw2**2, axis=2)))
-            area = np.maximum(overlap, 1.0)
-            visible_sum = self._at_shifts(map_spectrum, view)
-            infrared_sum = self._at_shifts(self._everywhere, turned) * np.array([1, -1], np.float32)
-            # Without the means two pictures of mostly level edges would agree wherever they overlap.
-            product = product + (
-                self._at_shifts(map_spectrum, turned)[..., 0]
-                - np.sum(visible_sum * infrared_sum, axis=2) / area
-            )
-            energy_visible = energy_visible + (
-                self._at_shifts(energy_spectrum, view)[..., 0] - np.sum(visible_sum**2, axis=2) / area
-            )
-            energy_infrared = energy_infrared + (
-                self._at_shifts(self._everywhere, energy)[..., 0] - np.sum(infrared_sum**2, axis=2) / area
+            sums = self._zero_mean_sums(spectra, turned_hw2, view, np.maximum(overlap, 1.0))
+            product, energy_visible, energy_infrared = (
+                total + more
+                for total, more in zip((product, energy_visible, energy_infrared), sums, strict=True)
             )
         least = MIN_OVERLAP * min(float(view_hw.sum()), float(np.prod(self._visible_hw)))
         scale = np.sqrt(np.maximum(energy_visible, 1e-3) * np.maximum(energy_infrared, 1e-3))
@@ -126,6 +114,31 @@ class _Correlator:
             y - self._shape[0] * (y >= self._visible_hw[0]),
         )
         return float(significance[y, x]), shift
+
+    def _zero_mean_sums(
+        self,
+        visible: tuple[NDArray[np.float32], NDArray[np.float32]],
+        turned_hw2: NDArray[np.float32],
+        view: NDArray[np.float32],
+        area: NDArray[np.float32],
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """Product and both energies over the overlap, less what their means there give, for every shift.
+
+        Without the means two pictures of mostly level edges would agree wherever they overlap.
+        """
+        map_spectrum, energy_spectrum = visible
+        turned = self._spectrum(turned_hw2)
+        energy = self._spectrum(_two(np.sum(turned_hw2**2, axis=2)))
+        visible_sum = self._at_shifts(map_spectrum, view)
+        infrared_sum = self._at_shifts(self._everywhere, turned) * np.array([1, -1], np.float32)
+        product = self._at_shifts(map_spectrum, turned)[..., 0]
+        energy_visible = self._at_shifts(energy_spectrum, view)[..., 0]
+        energy_infrared = self._at_shifts(self._everywhere, energy)[..., 0]
+        return (
+            product - np.sum(visible_sum * infrared_sum, axis=2) / area,
+            energy_visible - np.sum(visible_sum**2, axis=2) / area,
+            energy_infrared - np.sum(infrared_sum**2, axis=2) / area,
+        )
 
     def _spectrum(self, complex_hw2: NDArray[np.float32]) -> NDArray[np.float32]:
         padded = np.zeros((*self._shape, 2), np.float32)
