@@ -89,15 +89,22 @@ def load_config(cls: type[T], path: Path | None, overrides: Sequence[str] = ()) 
 def read_toml(path: Path) -> dict[str, Any]:
     """Returns the parsed file; ContractError where it cannot be read or is not TOML."""
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
         raise ContractError(f"{path}: cannot be read ({error.strerror}); expected a TOML file") from error
     except UnicodeDecodeError as error:
         raise ContractError(
             f"{path}: expected TOML in UTF-8, got other bytes at {error.start}; save it as UTF-8"
         ) from error
+    return parse_toml(text, path)
+
+
+def parse_toml(text: str, where: str | Path) -> dict[str, Any]:
+    """Returns the parsed text; ContractError, beginning with `where`, where it is not TOML."""
+    try:
+        return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ContractError(f"{path}: not TOML: {error}; correct that line") from error
+        raise ContractError(f"{where}: not TOML: {error}; correct that line") from error
 
 
 def to_mapping(config: DataclassInstance) -> dict[str, Any]:

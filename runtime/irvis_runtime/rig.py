@@ -49,9 +49,30 @@ class RegistrationConfig:
         default=None,
         metadata={"doc": "infrared pixels -> visible pixels; absent: infrared is stretched onto visible"},
     )
+    crop: Literal["none", "common"] = field(
+        default="none",
+        metadata={
+            "doc": "common: only what both cameras see goes out, from the first infrared frame on; "
+            "none: all that the visible camera sees"
+        },
+    )
+    focal_px: float | None = field(
+        default=None, metadata={"doc": "focal length of the visible camera in pixels, for the parallax"}
+    )
+    baseline_m: tuple[float, float] | None = field(
+        default=None,
+        metadata={"doc": "where the infrared camera stands, seen from the visible one: to the right, down"},
+    )
+    calibrated_m: float | None = field(
+        default=None, metadata={"doc": "distance at which the homography was taken; absent: far away"}
+    )
+    distance_m: float | None = field(
+        default=None, metadata={"doc": "distance at which the two pictures shall agree; absent: far away"}
+    )
 
     def __post_init__(self) -> None:
-        """ContractError where the matrix has no usable inverse."""
+        """ContractError where the matrix has no usable inverse, or the parallax is told by halves."""
+        self._check_parallax()
         if self.homography is None:
             return
         matrix = np.array(self.homography)
@@ -59,6 +80,17 @@ class RegistrationConfig:
             raise ContractError(
                 "homography: expected an invertible 3x3 matrix, "
                 f"got {[list(row) for row in self.homography]}; calibrate again, or leave it out to stretch"
+            )
+
+    def _check_parallax(self) -> None:
+        for name in ("focal_px", "calibrated_m", "distance_m"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ContractError(f"{name}: expected a number above 0, got {value:g}")
+        has_distance = self.calibrated_m is not None or self.distance_m is not None
+        if has_distance and (self.focal_px is None or self.baseline_m is None):
+            raise ContractError(
+                "distance_m and calibrated_m: expected focal_px and baseline_m beside them; add both"
             )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -103,3 +104,20 @@ def test_a_turned_scaled_shifted_view_is_taken(scale: float, turn: float, x: flo
     cosine, sine = scale * np.cos(turn), scale * np.sin(turn)
     rows = ((float(cosine), float(-sine), x), (float(sine), float(cosine), y), (0.0, 0.0, 1.0))
     assert RegistrationConfig(rows).homography == rows
+
+
+@pytest.mark.parametrize(
+    ("keys", "text"),
+    [
+        ({"distance_m": 5.0}, "expected focal_px and baseline_m beside them"),
+        ({"calibrated_m": 5.0, "focal_px": 800.0}, "expected focal_px and baseline_m beside them"),
+        ({"focal_px": 0.0}, "focal_px: expected a number above 0"),
+        (
+            {"distance_m": -1.0, "focal_px": 8.0, "baseline_m": (0.1, 0)},
+            "distance_m: expected a number",
+        ),
+    ],
+)
+def test_parallax_by_halves_is_refused(keys: dict[str, Any], text: str) -> None:
+    with pytest.raises(ContractError, match=text):
+        RegistrationConfig(**keys)

@@ -70,7 +70,7 @@ class Composer:
         self._cuts = CutDetector()
         self.cuts = 0
         """Scene cuts that have been seen; after each the context begins afresh."""
-        self._registration = Registration(rig.registration.homography)
+        self._registration = Registration.of_rig(rig.registration)
         self.thermal = ThermalInput(rig.thermal)
         """The infrared camera's gain, shutter (`thermal.is_frozen`) and temperatures."""
         self._smoother = ContextSmoother(rig.fusion.context_s)
@@ -88,6 +88,7 @@ class Composer:
         """Takes an infrared frame for the pictures to come; a repeat of the last one ages that one."""
         picture = self.thermal.take(frame)
         if picture is not None:
+            self._registration.see_infrared(_size(picture.luma_hw))
             self._pairing.add(picture)
 
     def take_over(self, other: Composer) -> None:
@@ -98,6 +99,7 @@ class Composer:
     def from_visible(self, frame: Frame) -> Composed:
         """Returns the frame fused with its partner; without one, the frame as it is."""
         stage = self._times.stage
+        frame = self._registration.cropped(frame)
         self._last_visible = frame
         with stage("pair"):
             choice = self._pairing.choose(frame.time_ns)

@@ -250,3 +250,17 @@ def test_what_a_picture_was_made_of_goes_with_it(fuser: Fuser, is_full: bool) ->
     assert later is not None
     assert later.infrared_hw is composed.infrared_hw
     assert (later.visible, later.is_full_range) == (None, is_full)
+
+
+def test_the_common_view_goes_out_from_the_first_infrared_frame_on(fuser: Fuser) -> None:
+    shifted = {"homography": [[1, 0, 5], [0, 1, 0], [0, 0, 1]], "crop": "common"}
+    composer = Composer(fuser, rig(registration=shifted))
+    assert composer.from_visible(visible(0)).picture.luma_hw.shape == (HEIGHT, WIDTH)
+    composer.add_infrared(infrared(98))
+    composed = composer.from_visible(visible(100))
+    assert composed.state == "fusing"
+    assert composed.picture.luma_hw.shape == (HEIGHT - 1, WIDTH - 7)
+    assert composed.picture.chroma.shape == ((HEIGHT - 1) // 2, WIDTH - 7)
+    alone = composer.from_infrared()
+    assert alone is not None
+    assert alone.picture.luma_hw.shape == (HEIGHT - 1, WIDTH - 7)

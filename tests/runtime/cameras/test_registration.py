@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from irvis_runtime.cameras.frames import Frame
 from irvis_runtime.cameras.registration import Registration, source_pixels, stretch
+from irvis_runtime.rig import RegistrationConfig
 
 IDENTITY = np.eye(3).tolist()
 
@@ -94,3 +96,49 @@ def test_stretch_maps_corners_to_corners(sizes: tuple[tuple[int, int], tuple[int
     corner = stretch(*sizes) @ [ir_columns - 0.5, ir_rows - 0.5, 1]
     assert corner == pytest.approx([columns - 0.5, rows - 0.5, 1])
     assert stretch(*sizes) @ [-0.5, -0.5, 1] == pytest.approx([-0.5, -0.5, 1])
+
+
+def frame(height: int, width: int) -> Frame:
+    chroma = np.arange(-(-height // 2) * 2 * -(-width // 2), dtype=np.uint8).reshape(-(-height // 2), -1)
+    return Frame(picture(height, width), chroma, 7, "bt709", False)
+
+
+def test_the_common_view_is_cut_out_of_luma_and_chroma() -> None:
+    registration = Registration([[1, 0, 7], [0, 1, -5], [0, 0, 1]], crops=True)
+    whole = frame(40, 60)
+    assert registration.cropped(whole) is whole
+    registration.see_infrared((40, 60))
+    part = registration.cropped(whole)
+    assert part.chroma is not None
+    assert whole.chroma is not None
+    assert np.array_equal(part.luma_hw, whole.luma_hw[0:34, 8:60])
+    assert np.array_equal(part.chroma, whole.chroma[0:17, 8:60])
+    assert (part.time_ns, part.colorimetry, part.is_full_range) == (7, "bt709", False)
+
+
+def test_in_the_common_view_the_infrared_lies_as_in_the_whole() -> None:
+    homography = [[1.1, 0.05, 6], [-0.04, 1.2, -3], [1e-4, 0, 1]]
+    whole, cropping = Registration(homography), Registration(homography, crops=True)
+    infrared_hw, visible = picture(40, 50), frame(44, 60)
+    cropping.see_infrared((40, 50))
+    part = cropping.cropped(visible)
+    size_hw = part.luma_hw.shape[0], part.luma_hw.shape[1]
+    warped_hw = cropping.warp(infrared_hw, size_hw)
+    whole_hw = whole.warp(infrared_hw, (44, 60))
+    top, left = np.argwhere(
+        np.all(
+            np.lib.stride_tricks.sliding_window_view(visible.luma_hw, size_hw) == part.luma_hw, axis=(2, 3)
+        )
+    )[0]
+    assert np.array_equal(warped_hw, whole_hw[top : top + size_hw[0], left : left + size_hw[1]])
+    # Both cameras see all of it: nothing is filled in.
+    assert cropping.fill(warped_hw, part.luma_hw) is warped_hw
+
+
+def test_the_rigs_distance_moves_the_infrared() -> None:
+    near = RegistrationConfig(focal_px=400.0, baseline_m=(0.05, -0.1), distance_m=10.0)
+    infrared_hw = picture(20, 30)
+    warped_hw = Registration.of_rig(near).warp(infrared_hw, (20, 30))
+    assert np.array_equal(warped_hw[:16, 2:], infrared_hw[4:, :28])
+    same = RegistrationConfig(focal_px=400.0, baseline_m=(0.05, 0), calibrated_m=3.0, distance_m=3.0)
+    assert Registration.of_rig(same).warp(infrared_hw, (20, 30)) is infrared_hw

@@ -1,0 +1,142 @@
+"""The homography put into a rig file that stays as its owner wrote it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from irvis_runtime import atomic
+from irvis_runtime.config import parse_toml, read_toml
+from irvis_runtime.errors import ContractError
+
+TABLE, KEY = "registration", "homography"
+
+_HEADER = re.compile(r"[ \t]*\[[ \t]*(?:registration|\"registration\"|'registration')[ \t]*\][ \t]*(?:#.*)?")
+_ANY_HEADER = re.compile(r"[ \t]*\[")
+_KEY = re.compile(r"[ \t]*(?:homography|\"homography\"|'homography')[ \t]*=[ \t]*")
+_STRING = re.compile(
+    r'"""(?:[^"\\]|\\.|"(?!""))*"{3,5}|' r"'''(?:[^']|'(?!''))*'{3,5}|" r'"(?:[^"\\\n]|\\.)*"|' r"'[^'\n]*'",
+    re.DOTALL,
+)
+
+
+def write_homography(path: Path, homography_33: NDArray[np.float64]) -> Path:
+    """Puts the homography into the rig file at `path`; returns where its former content is kept (`.bak`).
+
+    Every other byte stays, comments and order too. Written beside and renamed. ContractError where the file
+    writes [registration] in a way that cannot be edited safely; the file is then untouched.
+    """
+    before = read_toml(path)
+    text = path.read_bytes().decode("utf-8")
+    edited = with_homography(text, homography_33)
+    expected = dict(before)
+    expected[TABLE] = {**before.get(TABLE, {}), KEY: rounded(homography_33)}
+    if edited is None or _parsed(edited, path) != expected:
+        raise ContractError(
+            f"{path}: cannot put the homography in without touching the rest; write the table as "
+            f"[{TABLE}] on a line of its own, or add {homography_text(homography_33)!r} yourself"
+        )
+    former = path.with_name(f"{path.name}.bak")
+    with atomic.replacing(former) as temporary:
+        shutil.copyfile(path, temporary)
+    mode = os.stat(path).st_mode
+    with atomic.replacing(path) as temporary:
+        temporary.write_bytes(edited.encode())
+    os.chmod(path, mode)
+    return former
+
+
+def with_homography(text: str, homography_33: NDArray[np.float64]) -> str | None:
+    """Returns the TOML text with the homography in it, or None where it has no safe place."""
+    newline = "\r\n" if "\r\n" in text else "\n"
+    value = homography_text(homography_33)
+    lines = list(_lines_outside_values(text))
+    start = next((end for begin, end in lines if _HEADER.fullmatch(text[begin:end].rstrip("\r\n"))), None)
+    if start is None:
+        body = text if not text or text.endswith("\n") else text + newline
+        gap = newline if body.strip() else ""
+        return f"{body}{gap}[{TABLE}]{newline}{KEY} = {value}{newline}"
+    for begin, _ in lines:
+        if begin < start:
+            continue
+        if _ANY_HEADER.match(text, begin):
+            break
+        key = _KEY.match(text, begin)
+        if key is not None:
+            end = _end_of_array(text, key.end())
+            return None if end is None else text[: key.end()] + value + text[end:]
+    head = text[:start] if text[:start].endswith("\n") else text[:start] + newline
+    return f"{head}{KEY} = {value}{newline}{text[start:]}"
+
+
+def rounded(homography_33: NDArray[np.float64]) -> list[list[float]]:
+    """The numbers as they are written: ten digits are 1e-6 px at the far end of a 4K picture."""
+    return [[float(f"{number:.10g}") for number in row] for row in homography_33.tolist()]
+
+
+def homography_text(homography_33: NDArray[np.float64]) -> str:
+    """The matrix as one line of TOML."""
+    rows = ("[" + ", ".join(repr(number) for number in row) + "]" for row in rounded(homography_33))
+    return "[" + ", ".join(rows) + "]"
+
+
+def _lines_outside_values(text: str) -> Iterator[tuple[int, int]]:
+    """Begin and end of each line that begins outside of values: only there a key or header can be."""
+    at = begin = depth = 0
+    is_value = False
+    while at < len(text):
+        string = _STRING.match(text, at)
+        letter = text[at]
+        if string is not None:
+            at = string.end()
+            continue
+        at += 1
+        if letter == "#":
+            at = _end_of_line(text, at)
+        elif letter == "=" and depth == 0:
+            is_value = True
+        elif is_value and letter in "[{":
+            depth += 1
+        elif is_value and letter in "]}":
+            depth -= 1
+        elif letter == "\n" and depth == 0:
+            yield begin, at
+            begin, is_value = at, False
+    if begin < len(text):
+        yield begin, len(text)
+
+
+def _end_of_array(text: str, at: int) -> int | None:
+    """Where the array that begins at `at` ends; None where there is no array."""
+    depth = 0
+    while at < len(text):
+        string = _STRING.match(text, at)
+        if string is not None:
+            at = string.end()
+        elif text[at] == "#":
+            at = _end_of_line(text, at)
+        else:
+            depth += (text[at] == "[") - (text[at] == "]")
+            at += 1
+            if depth == 0:
+                return at if text[at - 1] == "]" else None
+    return None
+
+
+def _end_of_line(text: str, at: int) -> int:
+    end = text.find("\n", at)
+    return len(text) if end < 0 else end
+
+
+def _parsed(text: str, path: Path) -> Mapping[str, Any] | None:
+    try:
+        return parse_toml(text, path)
+    except ContractError:
+        return None

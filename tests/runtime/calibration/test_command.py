@@ -1,0 +1,124 @@
+"""`irvis calibrate` end to end: the rig file changes where the fit is good, and stays where it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from irvis_runtime.__main__ import main
+from irvis_runtime.calibration.fit import mapped
+from irvis_runtime.rig import load_rig
+
+RIG = """# two cameras
+[visible]
+source = "test://?width=160&height=120&fps=30"
+[infrared]
+source = "test://?width=80&height=60&fps=30"
+[registration]
+crop = "common"  # both
+[[output]]
+sink = "null://"
+"""
+TRUE_33 = np.array([[2.1, 0.02, 10.0], [-0.02, 2.1, 6.0], [0, 0, 1]])
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def calibrate(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Runs the command on a rig file in `tmp_path`, beside pictures of its sizes."""
+    (tmp_path / "rig.toml").write_text(RIG)
+    random = np.random.default_rng(0)
+    for name, size_hw in (("ir", (120, 160)), ("vis", (240, 320))):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), random.integers(0, 255, size_hw).astype(np.uint8))
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        code = main(["calibrate", *map(str, arguments)])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+def write_points(path: Path, noise_px: float = 0.2) -> Path:
+    random = np.random.default_rng(1)
+    infrared = random.uniform((5, 5), (154, 114), (20, 2))
+    visible = mapped(TRUE_33, infrared) + random.normal(0, noise_px, infrared.shape)
+    np.savetxt(path, np.column_stack([infrared, visible]), delimiter=",")
+    return path
+
+
+def test_points_change_the_rig_and_nothing_else_in_it(calibrate: Run, tmp_path: Path) -> None:
+    rig, points = tmp_path / "rig.toml", write_points(tmp_path / "points.csv")
+    pictures = ("--pictures", tmp_path / "ir.png", tmp_path / "vis.png")
+    code, out, err = calibrate(rig, "--points", points, *pictures)
+    assert (code, err) == (0, "")
+    assert "20 of 20 points agree" in out
+    homography = load_rig(rig).registration.homography
+    assert homography is not None
+    assert np.array(homography) == pytest.approx(TRUE_33, abs=0.3)
+    lines = rig.read_text().splitlines()
+    assert [line for line in lines if not line.startswith("homography")] == RIG.splitlines()
+    assert (tmp_path / "rig.toml.bak").read_text() == RIG
+    picture = cv2.imread(str(tmp_path / "rig.calibration.png"))
+    assert picture is not None
+    assert picture.shape == (480, 1280, 3)
+
+
+def test_a_dry_run_leaves_the_rig(calibrate: Run, tmp_path: Path) -> None:
+    points = write_points(tmp_path / "points.csv")
+    code, _, _ = calibrate(
+        *(tmp_path / "rig.toml", "--points", points, "--dry-run", "--overlay", tmp_path / "seen.png"),
+        *("--pictures", tmp_path / "ir.png", tmp_path / "vis.png"),
+    )
+    assert code == 0
+    assert (tmp_path / "rig.toml").read_text() == RIG
+    assert (tmp_path / "seen.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("--scene", "--pictures", "ir.png", "vis.png"), ""),
+        (("--points", "noisy.csv", "--pictures", "ir.png", "vis.png"), "points agree within"),
+        (("--points", "absent.csv", "--pictures", "ir.png", "vis.png"), "absent.csv"),
+        (("--board", "circles", "--size", "7x5", "--pictures", "ir.png", "vis.png"), "no picture pair shows"),
+        (("--board", "circles"), "--board and --size go together"),
+        (("--board", "circles", "--size", "7"), "--size: expected columns x rows"),
+        (("--scene", "--frames", "0"), "--frames, --every"),
+        (("--points", "noisy.csv", "--tolerance", "-1"), "--tolerance"),
+        (("--parallax",), "--parallax: expected --focal-px"),
+        ((), "expected one of --points, --board or --scene"),
+        (("--scene", "--pictures", "ir.png", "absent.png"), "absent.png"),
+        (
+            ("--scene", "--pictures", "ir.png", "vis.png", "--pictures", "vis.png", "vis.png"),
+            "of one rig in one",
+        ),
+    ],
+)
+def test_a_refusal_is_one_line_and_leaves_the_rig(
+    calibrate: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    text: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_points(tmp_path / "noisy.csv", 30.0)
+    before = sorted(path.name for path in tmp_path.iterdir())
+    code, out, err = calibrate("rig.toml", *arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("irvis: error: ")
+    assert text in err
+    assert err.count("\n") == 1
+    assert (tmp_path / "rig.toml").read_text() == RIG
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_parallax_is_printed(calibrate: Run, tmp_path: Path) -> None:
+    code, out, _ = calibrate(tmp_path / "rig.toml", "--parallax", "--focal-px", 800, "--baseline-mm", 50)
+    assert code == 0
+    assert ["10", "4.00"] in [line.split() for line in out.splitlines()]
