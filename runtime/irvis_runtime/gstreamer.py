@@ -21,6 +21,10 @@ Platform = Literal["jetson", "generic"]
 END_OF_STREAM = "end of stream"
 MAX_REASON = 200
 
+# PyGObject fills an enumeration at its first use and takes no lock: of two cameras' threads one would see it half
+# full, and end for want of MessageType.ERROR. They are filled before there are threads.
+ENUMERATIONS = ("FlowReturn", "Format", "MapFlags", "MessageType", "ParseError", "State", "StateChangeReturn")
+
 INSTALL = (
     "install it with `apt-get install python3-gi gir1.2-gst-plugins-base-1.0 gstreamer1.0-plugins-base "
     "gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav` and "
@@ -53,6 +57,8 @@ def gst() -> ModuleType:
     except (ImportError, ValueError) as error:
         raise BackendError(f"GStreamer's Python binding is missing ({error}); {INSTALL}") from error
     module.init(None)
+    for name in ENUMERATIONS:
+        getattr(module, name)
     return module
 
 
