@@ -9,30 +9,43 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 GUEST = Path(__file__).parent / "guest"
 # 9p for the files, overlayfs for what is written, vivid for the cameras.
 MODULES = ("virtio_pci", "9p", "9pnet_virtio", "overlay", "vivid")
+# Two webcams, each with one capture node; by default vivid is a dozen kinds of device.
+VIVID_OPTIONS = "n_devs=2 node_types=0x1,0x1 num_inputs=1,1 input_types=0,0"
 MEMORY_MIB = 1536
-BOOT_S = 400
-"""TCG on a busy machine: 20 s are usual."""
+BOOT_S = 600
+"""20 s are usual, 70 s on a busy machine."""
 
 
 class Machine:
     """A running guest; `folder` is shared with it. Raises RuntimeError with the console's end if it dies."""
 
-    def __init__(self, packages: Path, folder: Path) -> None:
+    def __init__(self, packages: Path, folder: Path, environment: Mapping[str, str]) -> None:
         self.folder = folder
         self._console = folder / "console.log"
-        modules = module_files(packages)
+        early, late = _split(module_files(packages))
+        settings = {
+            **environment,
+            "EARLY": " ".join(path.name for path in early),
+            "LATE": " ".join(f"/{path.relative_to(packages)}" for path in late),
+            "VIVID_OPTIONS": VIVID_OPTIONS,
+            "SHARED": str(folder),
+            "START": str(GUEST / "start.sh"),
+            "PYTHON": sys.executable,
+            "AGENT": str(GUEST / "agent.py"),
+        }
         initramfs = folder / "initramfs"
-        initramfs.write_bytes(_initramfs(packages, modules, folder))
+        initramfs.write_bytes(_initramfs(packages, early, settings))
         self._process = subprocess.Popen(
             _command(packages, initramfs, folder, self._console),
             stdin=subprocess.PIPE,
@@ -56,6 +69,10 @@ class Machine:
         self._process.stdin.flush()
         answer = self._answer(timeout_s)
         return answer["code"], answer["output"]
+
+    def set_control(self, device: str, name: str, value: int) -> None:
+        """Sets a control of a video device."""
+        self.run(shlex.join([sys.executable, "-S", str(GUEST / "control.py"), device, name, str(value)]))
 
     def close(self) -> None:
         """Ends the guest at once; nothing of it is worth keeping."""
@@ -82,7 +99,8 @@ class Machine:
 def _command(packages: Path, initramfs: Path, folder: Path, console: Path) -> Sequence[str | Path]:
     kernel = next((packages / "boot").glob("vmlinuz-*"))
     share = "security_model=none,multidevs=remap"
-    # KVM may be there and hang (nested machines do); TCG runs everywhere.
+    # KVM may be there and hang (nested machines do); TCG runs everywhere. It computes FMA in software: a processor
+    # without AVX2 makes the FP32 model ten times as fast.
     return (
         *("nice", "-n", "10", packages / "usr/bin/qemu-system-x86_64", "-L", packages / "usr/share/qemu"),
         *("-L", packages / "usr/share/seabios", "-L", packages / "usr/lib/ipxe/qemu"),
@@ -117,22 +135,20 @@ def module_files(packages: Path) -> list[Path]:
     return ordered
 
 
-def _initramfs(packages: Path, modules: list[Path], folder: Path) -> bytes:
+def _split(modules: list[Path]) -> tuple[list[Path], list[Path]]:
+    """Those without which the guest sees no files, and the cameras'."""
+    late = [path for path in modules if "media" in path.parts]
+    return [path for path in modules if path not in late], late
+
+
+def _initramfs(packages: Path, modules: list[Path], settings: Mapping[str, str]) -> bytes:
     """Busybox, the modules and `init`, as the kernel's cpio archive."""
-    early = [path for path in modules if "media" not in path.parts and "v4l2" not in path.name]
-    values = {
-        "EARLY": " ".join(path.name for path in early),
-        "LATE": " ".join(f"/{path.relative_to(packages)}" for path in modules if path not in early),
-        "SHARED": str(folder),
-        "START": str(GUEST / "start.sh"),
-        "PYTHON": sys.executable,
-        "AGENT": str(GUEST / "agent.py"),
-    }
+    exports = "".join(f"export {key}={shlex.quote(value)}\n" for key, value in settings.items())
     files = {
         "init": ((GUEST / "init.sh").read_bytes(), 0o755),
-        "settings": ("".join(f"export {k}='{v}'\n" for k, v in values.items()).encode(), 0o644),
+        "settings": (exports.encode(), 0o644),
         "busybox": ((packages / "usr/bin/busybox").read_bytes(), 0o755),
-        **{path.name: (path.read_bytes(), 0o644) for path in early},
+        **{path.name: (path.read_bytes(), 0o644) for path in modules},
     }
     return b"".join(_entry(name, *value) for name, value in files.items()) + _entry("TRAILER!!!", b"", 0)
 

@@ -11,7 +11,10 @@ mount -t tmpfs run /run
 busybox ip link set lo up
 /lib/systemd/systemd-udevd --daemon
 for module in $LATE; do
-  busybox insmod "$module" $(cat "$SHARED/$(basename "$module" .ko).options" 2>/dev/null)
+  case $module in
+    */vivid.ko) busybox insmod "$module" $VIVID_OPTIONS ;;
+    *) busybox insmod "$module" ;;
+  esac
 done
 udevadm settle
 busybox stty -F /dev/ttyS1 raw -echo

@@ -1,0 +1,140 @@
+"""What becomes of the live picture when a real v4l2 camera is unplugged, stops, slows, fails, or has another number.
+
+One run of `irvis live` goes through them all, as a board in the field does; each test begins and ends with both
+cameras fused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from irvis_runtime import default_model_dir
+
+from .live_run import LiveRun
+from .machine import Machine
+
+pytestmark = pytest.mark.slow
+
+WITHOUT = {"visible": "infrared-only", "infrared": "visible-only"}
+each_camera = pytest.mark.parametrize("role", WITHOUT)
+
+# An emulated processor takes 0.3 s for a picture, and the machine below it may be busy: the limits are wide.
+RIG = f"""
+[visible]
+source = "v4l2:///dev/cameras/visible?width=320&height=180&fps=10&format=VISIBLE"
+[infrared]
+source = "v4l2:///dev/cameras/infrared?width=320&height=180&fps=10&format=y16"
+[fusion]
+model = "{default_model_dir().parent / "irvis-n"}"
+precision = "int8"
+[limits]
+max_skew_ms = 1000
+hold_ms = 2000
+lost_ms = 3000
+restart_ms = 4000
+start_ms = 60000
+[[output]]
+sink = "null://"
+"""
+
+
+@pytest.fixture(scope="module")
+def whole_run(machine: Machine) -> Iterator[LiveRun]:
+    """The run, begun with two good cameras."""
+    with LiveRun(machine, "faults", RIG.replace("VISIBLE", "yuyv")) as run:
+        yield run
+
+
+@pytest.fixture
+def live(whole_run: LiveRun) -> LiveRun:
+    """The run, when both cameras are fused."""
+    whole_run.goes_on("fusing")
+    return whole_run
+
+
+@contextmanager
+def held_open(machine: Machine, *devices: str) -> Iterator[None]:
+    """Keeps devices open: vivid gives one back to new users, and Linux its number, when the last user is gone."""
+    opened = " ".join(f"{number}<>{device}" for number, device in enumerate(devices, 7))
+    pid = machine.run(f"exec {opened}; exec sleep 100000 >/dev/null 2>&1 & echo $!").strip()
+    try:
+        yield
+    finally:
+        machine.run(f"kill {pid}; while kill -0 {pid} 2>/dev/null; do sleep 0.1; done")
+
+
+@each_camera
+def test_unplugged(machine: Machine, live: LiveRun, role: str) -> None:
+    device = f"/dev/cameras/{role}"
+    with held_open(machine, device):
+        machine.set_control(device, "Disconnect", 1)
+        live.goes_on(WITHOUT[role])
+        status = live.goes_on(WITHOUT[role])
+        assert status["cameras"][role].startswith("lost: ")
+        assert any(line.startswith(f"irvis live: {role} camera lost: ") for line in live.log())
+    status = live.goes_on("fusing")
+    assert status["cameras"][role] == "running"
+
+
+@each_camera
+def test_frozen(machine: Machine, live: LiveRun, role: str) -> None:
+    """The device is there and open, and gives no frame."""
+    device = f"/dev/cameras/{role}"
+    machine.set_control(device, "Percentage of Dropped Buffers", 100)
+    try:
+        live.goes_on(WITHOUT[role])
+        status = live.until(lambda status: "no frame for" in status["cameras"][role])
+        assert status["cameras"][role].startswith("lost: ")
+        live.goes_on(WITHOUT[role])
+    finally:
+        machine.set_control(device, "Percentage of Dropped Buffers", 0)
+    live.goes_on("fusing")
+
+
+@each_camera
+def test_slow(machine: Machine, live: LiveRun, role: str) -> None:
+    """Of ten frames a second three come: late is not lost."""
+    device = f"/dev/cameras/{role}"
+    told = len(live.log())
+    machine.set_control(device, "Percentage of Dropped Buffers", 70)
+    try:
+        status = live.goes_on("fusing", frames=20)
+    finally:
+        machine.set_control(device, "Percentage of Dropped Buffers", 0)
+    assert status["cameras"][role] == "running"
+    assert [line for line in live.log()[told:] if f"{role} camera lost" in line] == []
+
+
+@each_camera
+def test_a_failing_driver(machine: Machine, live: LiveRun, role: str) -> None:
+    """The driver ends the stream with an error; the device stays and works when it is opened again."""
+    told = len(live.log())
+    machine.set_control(f"/dev/cameras/{role}", "Inject Fatal Streaming Error", 1)
+    live.until(lambda status: any(f"{role} camera lost" in line for line in live.log()[told:]))
+    live.goes_on("fusing")
+
+
+def test_replugged_under_other_numbers(machine: Machine, live: LiveRun) -> None:
+    """udev's names stay while /dev/video0 and 1 become others."""
+    names = "/dev/cameras/visible /dev/cameras/infrared"
+    before = machine.run(f"readlink -f {names}").split()
+    with held_open(machine, *before):
+        driver = "/sys/bus/platform/drivers/vivid"
+        machine.run(f"echo vivid.0 >{driver}/unbind")
+        live.until_state("no-cameras")
+        machine.run(f"echo vivid.0 >{driver}/bind; udevadm settle")
+        after = machine.run(f"readlink -f {names}").split()
+        assert not set(before) & set(after)
+        status = live.goes_on("fusing")
+        assert status["cameras"] == {"visible": "running", "infrared": "running"}
+
+
+def test_a_wrong_format(machine: Machine) -> None:
+    """The visible camera has no MJPEG: the thermal one is the picture, and the status says what is wrong."""
+    with LiveRun(machine, "wrong-format", RIG.replace("VISIBLE", "mjpeg")) as run:
+        status = run.goes_on("infrared-only")
+        assert "not-negotiated" in status["cameras"]["visible"]
+        assert "v4l2-ctl --list-formats-ext" in status["cameras"]["visible"]
