@@ -21,7 +21,9 @@ Platform = Literal["jetson", "generic"]
 NAMESPACES = ("Gst", "GstApp", "GstVideo")
 END_OF_STREAM = "end of stream"
 MAX_REASON = 200
-NOT_NEGOTIATED = "; it has not the format, size or rate asked for: `v4l2-ctl --list-formats-ext` shows a camera's"
+NOT_NEGOTIATED = (
+    "; it lacks the format, size or rate asked for, `v4l2-ctl --list-formats-ext` shows what a camera has"
+)
 
 INSTALL = (
     "install it with `apt-get install python3-gi gir1.2-gst-plugins-base-1.0 gstreamer1.0-plugins-base "

@@ -86,7 +86,7 @@ def test_what_does_not_fit_names_what_to_look_at() -> None:
     stop_pipeline(pipeline)
     assert reason is not None
     assert "not-negotiated" in reason
-    assert reason.endswith("`v4l2-ctl --list-formats-ext` shows a camera's")
+    assert reason.endswith("`v4l2-ctl --list-formats-ext` shows what a camera has")
 
 
 A_FRAME_WITHOUT_NEW_WRAPPERS = """
@@ -114,7 +114,7 @@ stop_pipeline(pipeline)
 
 @pytest.mark.usefixtures("needs_gstreamer")
 def test_no_wrapper_is_left_for_two_threads_to_make_at_once() -> None:
-    """A slow virtual machine showed what two cameras' threads do to PyGObject, which makes them without a lock."""
+    """PyGObject makes them without a lock, and a slow virtual machine showed what two cameras then do."""
     done = subprocess.run(
         [sys.executable, "-c", A_FRAME_WITHOUT_NEW_WRAPPERS], capture_output=True, text=True, check=False
     )

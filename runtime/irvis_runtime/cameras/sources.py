@@ -1,8 +1,8 @@
 """A camera's URI -> the pipeline that delivers its frames, for this platform; one function per scheme.
 
-`v4l2://` has run with the kernel's test driver vivid in a virtual machine (tests/runtime/v4l2), never with a real
-camera. `csi://`, `rtsp://` and everything for a Jetson have never run: no camera and no board were at hand. They
-were written from NVIDIA's and GStreamer's documentation.
+`v4l2://` has run with the kernel's test driver vivid in a virtual machine (tests/runtime/v4l2), never with a
+real camera. `csi://`, `rtsp://` and everything for a Jetson have never run: no camera and no board were at
+hand. They were written from NVIDIA's and GStreamer's documentation.
 """
 
 from __future__ import annotations

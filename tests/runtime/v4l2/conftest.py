@@ -40,7 +40,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
         machine.run(f"mkdir -p /run/udev/rules.d; printf %s {rules} >/run/udev/rules.d/90-cameras.rules")
         machine.run("udevadm control --reload; udevadm trigger --settle --subsystem-match=video4linux")
         for name in ("visible", "infrared"):
-            # The other choice, the end of a frame, lies in the future as vivid counts, and GStreamer ignores it.
+            # The default, the end of a frame, lies in the future as vivid counts, and GStreamer ignores it.
             machine.set_control(f"/dev/cameras/{name}", "Timestamp Source", 1)
         yield machine
     finally:

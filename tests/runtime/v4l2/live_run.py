@@ -51,7 +51,7 @@ class LiveRun:
         return Path(self._folder / "log").read_text(errors="replace").splitlines()
 
     def until(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        """Waits for a status of which `wanted` is true, and returns it; fails with the log where none comes."""
+        """Waits for a status of which `wanted` is true and returns it; fails with the log where none is."""
         end_s = time.monotonic() + LIMIT_S
         while time.monotonic() < end_s:
             status = self.status()

@@ -1,7 +1,7 @@
-"""A virtual x86 machine with Debian's kernel and this system's files, for drivers that the host's kernel lacks.
+"""A virtual x86 machine with Debian's kernel and this system's files, for drivers that this kernel lacks.
 
-The host's `/` is the guest's, read-only below an overlay in memory: the guest runs the very Python and the very
-code that the tests run with. One folder is shared for writing and lies at the same path on both sides.
+The host's `/` is the guest's, read-only below an overlay in memory: the guest runs the very Python and code
+that the tests run with. One folder is shared for writing and lies at the same path on both sides.
 """
 
 from __future__ import annotations
@@ -99,13 +99,13 @@ class Machine:
 def _command(packages: Path, initramfs: Path, folder: Path, console: Path) -> Sequence[str | Path]:
     kernel = next((packages / "boot").glob("vmlinuz-*"))
     share = "security_model=none,multidevs=remap"
-    # KVM may be there and hang (nested machines do); TCG runs everywhere. It computes FMA in software: a processor
-    # without AVX2 makes the FP32 model ten times as fast.
+    # KVM may be there and hang (nested machines do); TCG runs everywhere. It computes FMA in software: a
+    # processor without AVX2 makes the FP32 model ten times as fast.
     return (
         *("nice", "-n", "10", packages / "usr/bin/qemu-system-x86_64", "-L", packages / "usr/share/qemu"),
         *("-L", packages / "usr/share/seabios", "-L", packages / "usr/lib/ipxe/qemu"),
-        *("-accel", "tcg", "-cpu", "Nehalem", "-smp", "1", "-m", str(MEMORY_MIB), "-display", "none", "-nic", "none"),
-        *("-no-reboot", "-kernel", kernel, "-initrd", initramfs),
+        *("-accel", "tcg", "-cpu", "Nehalem", "-smp", "1", "-m", str(MEMORY_MIB)),
+        *("-no-reboot", "-display", "none", "-nic", "none", "-kernel", kernel, "-initrd", initramfs),
         *("-append", "console=ttyS0 quiet panic=-1 mitigations=off"),
         *("-serial", f"file:{console}", "-serial", "stdio"),
         *("-virtfs", f"local,path=/,mount_tag=host,readonly=on,{share}"),

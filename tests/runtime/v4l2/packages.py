@@ -24,7 +24,7 @@ def cache_folder() -> Path:
 
 
 def fetch_packages() -> Path:
-    """Returns a folder that holds the packages as a merged-/usr root would; MissingPackagesError says why not."""
+    """Returns a folder that holds the packages as a merged-/usr root; MissingPackagesError says why not."""
     for program in ("apt-get", "dpkg-deb", "tar"):
         if shutil.which(program) is None:
             raise MissingPackagesError(f"needs {program}: the virtual machine is made of Debian packages")
@@ -64,7 +64,7 @@ def _unpack(root: Path) -> None:
         (root / name).symlink_to(f"usr/{name}")
     for package in sorted((root / "debs").glob("*.deb")):
         with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", package], stdout=subprocess.PIPE) as archive:
-            unpack = ["tar", "-x", "--keep-directory-symlink", "--no-same-owner", "-C", root]
+            unpack = ["tar", "-x", "--keep-directory-symlink", "--no-same-owner", "-C", str(root)]
             subprocess.run(unpack, stdin=archive.stdout, check=True, timeout=TIMEOUT_S)
     shutil.rmtree(root / "debs")
 

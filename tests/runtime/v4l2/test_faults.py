@@ -1,7 +1,7 @@
-"""What becomes of the live picture when a real v4l2 camera is unplugged, stops, slows, fails, or has another number.
+"""What becomes of the live picture when a v4l2 camera is unplugged, stops, slows, fails or is renumbered.
 
-One run of `irvis live` goes through them all, as a board in the field does; each test begins and ends with both
-cameras fused.
+One run of `irvis live` goes through them all, as a board in the field does; each test begins and ends with
+both cameras fused.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def live(whole_run: LiveRun) -> LiveRun:
 
 @contextmanager
 def held_open(machine: Machine, *devices: str) -> Iterator[None]:
-    """Keeps devices open: vivid gives one back to new users, and Linux its number, when the last user is gone."""
+    """Keeps devices open: vivid gives one back, and Linux its number, when the last user is gone."""
     opened = " ".join(f"{number}<>{device}" for number, device in enumerate(devices, 7))
     pid = machine.run(f"exec {opened}; exec sleep 100000 >/dev/null 2>&1 & echo $!").strip()
     try:

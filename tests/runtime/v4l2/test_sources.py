@@ -1,4 +1,4 @@
-"""`v4l2://` with a real driver: what arrives of each format, when it was taken, and what is said of a wrong one."""
+"""`v4l2://` with a real driver: what arrives of each format, its time, and what is said of a wrong one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs in the guest as root: each line from the host is a shell command, each answer its exit code and output."""
+"""Runs in the guest as root: a line from the host is a shell command, the answer its exit code and output."""
 
 from __future__ import annotations
 

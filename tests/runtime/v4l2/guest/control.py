@@ -14,7 +14,7 @@ CLASS_HEADING = 6
 
 def control_id(device: int, wanted: str) -> int:
     """Returns the number of the control of that name; KeyError lists the names that there are."""
-    number, names = NEXT_CONTROL, []
+    number, names = NEXT_CONTROL, list[str]()
     while True:
         try:
             answer = fcntl.ioctl(device, QUERY_CONTROL, struct.pack("<I64x", number))

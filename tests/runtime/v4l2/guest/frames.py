@@ -1,4 +1,4 @@
-"""Opens a v4l2:// source as `irvis live` does and prints each of its frames, or why it stopped, as a line of JSON."""
+"""Opens a source as `irvis live` does and prints each of its frames, or why it stopped, as a line of JSON."""
 
 from __future__ import annotations
 
