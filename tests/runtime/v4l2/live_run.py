@@ -13,7 +13,7 @@ from typing import Any
 
 from .machine import Machine
 
-LIMIT_S = 180.0
+LIMIT_S = 300.0
 """For every wait: the machine is emulated, and its host may be busy."""
 POLL_S = 0.25
 

@@ -66,17 +66,14 @@ def held_open(machine: Machine, *devices: str) -> Iterator[None]:
         machine.run(f"kill {pid}; while kill -0 {pid} 2>/dev/null; do sleep 0.1; done")
 
 
-@each_camera
-def test_unplugged(machine: Machine, live: LiveRun, role: str) -> None:
-    device = f"/dev/cameras/{role}"
-    with held_open(machine, device):
-        machine.set_control(device, "Disconnect", 1)
-        live.goes_on(WITHOUT[role])
-        status = live.goes_on(WITHOUT[role])
-        assert status["cameras"][role].startswith("lost: ")
-        assert any(line.startswith(f"irvis live: {role} camera lost: ") for line in live.log())
-    status = live.goes_on("fusing")
-    assert status["cameras"][role] == "running"
+def unplug_all(machine: Machine) -> None:
+    """Takes both cameras away from under their users."""
+    machine.run("echo vivid.0 >/sys/bus/platform/drivers/vivid/unbind")
+
+
+def plug_all(machine: Machine) -> None:
+    """Brings both cameras back, under the first numbers that nobody uses."""
+    machine.run("echo vivid.0 >/sys/bus/platform/drivers/vivid/bind; udevadm settle")
 
 
 @each_camera
@@ -117,19 +114,35 @@ def test_a_failing_driver(machine: Machine, live: LiveRun, role: str) -> None:
     live.goes_on("fusing")
 
 
+@each_camera
+def test_unplugged(machine: Machine, live: LiveRun, role: str) -> None:
+    """One camera is away, the other is the picture; after the return of both they are fused again."""
+    device = f"/dev/cameras/{role}"
+    told = len(live.log())
+    with held_open(machine, device):
+        machine.set_control(device, "Disconnect", 1)
+        live.goes_on(WITHOUT[role])
+        status = live.goes_on(WITHOUT[role])
+        assert status["cameras"][role].startswith("lost: ")
+        assert any(line.startswith(f"irvis live: {role} camera lost: ") for line in live.log()[told:])
+        unplug_all(machine)
+        plug_all(machine)
+        status = live.goes_on("fusing")
+    assert status["cameras"] == {"visible": "running", "infrared": "running"}
+
+
 def test_replugged_under_other_numbers(machine: Machine, live: LiveRun) -> None:
-    """udev's names stay while /dev/video0 and 1 become others."""
+    """udev's names stay while the numbers of both cameras change."""
     names = "/dev/cameras/visible /dev/cameras/infrared"
     before = machine.run(f"readlink -f {names}").split()
     with held_open(machine, *before):
-        driver = "/sys/bus/platform/drivers/vivid"
-        machine.run(f"echo vivid.0 >{driver}/unbind")
+        unplug_all(machine)
         live.until_state("no-cameras")
-        machine.run(f"echo vivid.0 >{driver}/bind; udevadm settle")
+        plug_all(machine)
         after = machine.run(f"readlink -f {names}").split()
         assert not set(before) & set(after)
         status = live.goes_on("fusing")
-        assert status["cameras"] == {"visible": "running", "infrared": "running"}
+    assert status["cameras"] == {"visible": "running", "infrared": "running"}
 
 
 def test_a_wrong_format(machine: Machine) -> None:
