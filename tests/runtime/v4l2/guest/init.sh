@@ -1,6 +1,8 @@
 #!/busybox sh
+# shellcheck shell=dash
 # The guest's first program: the host's files and the packages under an overlay in memory, then start.sh.
 set -e
+# shellcheck source=/dev/null
 . /settings
 b=/busybox
 $b mkdir -p /proc /host /packages /memory /root

@@ -11,6 +11,7 @@ mount -t tmpfs run /run
 busybox ip link set lo up
 /lib/systemd/systemd-udevd --daemon
 for module in $LATE; do
+  # shellcheck disable=SC2086
   case $module in
     */vivid.ko) busybox insmod "$module" $VIVID_OPTIONS ;;
     *) busybox insmod "$module" ;;
