@@ -32,9 +32,9 @@ model = "{default_model_dir().parent / "irvis-n"}"
 precision = "int8"
 [limits]
 max_skew_ms = 1000
-hold_ms = 2000
-lost_ms = 3000
-restart_ms = 4000
+hold_ms = 4000
+lost_ms = 8000
+restart_ms = 12000
 start_ms = 60000
 [[output]]
 sink = "null://"
@@ -98,7 +98,7 @@ def test_slow(machine: Machine, live: LiveRun, role: str) -> None:
     told = len(live.log())
     machine.set_control(device, "Percentage of Dropped Buffers", 70)
     try:
-        status = live.goes_on("fusing", frames=20)
+        status = live.goes_on("fusing", frames=8)
     finally:
         machine.set_control(device, "Percentage of Dropped Buffers", 0)
     assert status["cameras"][role] == "running"
