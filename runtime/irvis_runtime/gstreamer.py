@@ -19,8 +19,12 @@ from .errors import BackendError
 
 Platform = Literal["jetson", "generic"]
 
+NAMESPACES = ("Gst", "GstApp", "GstVideo")
 END_OF_STREAM = "end of stream"
 MAX_REASON = 200
+NOT_NEGOTIATED = (
+    "; it lacks the format, size or rate asked for, `v4l2-ctl --list-formats-ext` shows what a camera has"
+)
 
 INSTALL = (
     "install it with `apt-get install python3-gi gir1.2-gst-plugins-base-1.0 gstreamer1.0-plugins-base "
@@ -46,15 +50,27 @@ def gst() -> ModuleType:
     """Returns the initialised module Gst; BackendError that names the packages where it is missing."""
     try:
         gi = import_module("gi")
-        for name in ("Gst", "GstApp", "GstVideo"):
+        for name in NAMESPACES:
             gi.require_version(name, "1.0")
-        module = import_module("gi.repository.Gst")
         # Without GstApp the methods of appsrc and appsink are unknown.
-        import_module("gi.repository.GstApp")
+        module, *others = [import_module(f"gi.repository.{name}") for name in NAMESPACES]
     except (ImportError, ValueError) as error:
         raise BackendError(f"GStreamer's Python binding is missing ({error}); {INSTALL}") from error
     module.init(None)
+    for namespace in (module, *others):
+        _wrap_all(namespace)
     return module
+
+
+def _wrap_all(namespace: ModuleType) -> None:
+    """Has PyGObject make every wrapper of a namespace now; about 0.1 s.
+
+    It makes each at its first use and takes no lock: two cameras' threads get a MessageType without ERROR, or
+    two classes Gst.Sample of which the binding refuses one.
+    """
+    for name in dir(namespace):
+        with suppress(AttributeError, NotImplementedError, TypeError):
+            getattr(namespace, name)
 
 
 @lru_cache(maxsize=1)
@@ -146,6 +162,8 @@ def error_text(message: Any) -> str:
         if remark and "gst_" not in remark:
             text = f"{text} ({remark.rstrip('.')})"
     text = " ".join(text.split())
+    if "not-negotiated" in text:
+        text += NOT_NEGOTIATED
     # A missing decoder's text holds the whole header of the stream.
     return text if len(text) <= MAX_REASON else f"{text[:MAX_REASON]}..."
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
 
@@ -74,3 +75,47 @@ def test_why_a_pipeline_stopped_is_one_short_line() -> None:
     assert "\n" not in reason
     assert 0 < len(reason) <= MAX_REASON + 3
     assert reason != "end of stream"
+
+
+@pytest.mark.usefixtures("needs_gstreamer")
+def test_what_does_not_fit_names_what_to_look_at() -> None:
+    launch = "videotestsrc ! identity ! capsfilter name=wanted ! fakesink"
+    pipeline = build_pipeline(Description(launch, {"wanted": {"caps": gst().Caps.from_string("image/jpeg")}}))
+    start_pipeline(pipeline, time.monotonic_ns())
+    reason = stop_reason(pipeline, 5 * gst().SECOND)
+    stop_pipeline(pipeline)
+    assert reason is not None
+    assert "not-negotiated" in reason
+    assert reason.endswith("`v4l2-ctl --list-formats-ext` shows what a camera has")
+
+
+A_FRAME_WITHOUT_NEW_WRAPPERS = """
+import time
+from gi.module import IntrospectionModule
+from irvis_runtime.cameras.frames import frame_from_sample
+from irvis_runtime.gstreamer import *
+
+gst()
+
+def refuse(module, name):
+    raise SystemExit(f"{module} makes {name} only now")
+
+IntrospectionModule.__getattr__ = refuse
+launch = "videotestsrc num-buffers=3 ! video/x-raw,format=NV12,width=64,height=48 ! appsink name=frames"
+pipeline = build_pipeline(Description(launch))
+start_pipeline(pipeline, time.monotonic_ns())
+frames = pipeline.get_by_name("frames")
+assert frame_from_sample(frames.try_pull_sample(5 * gst().SECOND), 0).luma_hw.shape == (48, 64)
+while stop_reason(pipeline, gst().SECOND) is None:
+    frames.try_pull_sample(0)
+stop_pipeline(pipeline)
+"""
+
+
+@pytest.mark.usefixtures("needs_gstreamer")
+def test_no_wrapper_is_left_for_two_threads_to_make_at_once() -> None:
+    """PyGObject makes them without a lock, and a slow virtual machine showed what two cameras then do."""
+    done = subprocess.run(
+        [sys.executable, "-c", A_FRAME_WITHOUT_NEW_WRAPPERS], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")

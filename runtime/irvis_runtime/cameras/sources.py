@@ -1,7 +1,8 @@
 """A camera's URI -> the pipeline that delivers its frames, for this platform; one function per scheme.
 
-`csi://` and everything for a Jetson have never run: no board was at hand. They were written from NVIDIA's
-documentation.
+`v4l2://` has run with the kernel's test driver vivid in a virtual machine (tests/runtime/v4l2), never with a
+real camera. `csi://` and everything for a Jetson have never run: no board was at hand. They were written from
+NVIDIA's documentation.
 """
 
 from __future__ import annotations
@@ -57,11 +58,11 @@ def _test(uri: Uri, role: Role, platform: Platform) -> Source:
 
 @dataclass(frozen=True)
 class V4l2Options:
-    """Options of v4l2://; 0 leaves the choice to the camera."""
+    """Options of v4l2://; 0 leaves the choice to GStreamer, which takes the largest picture, however slow."""
 
-    width: int = field(default=0, metadata={"doc": "pixels"})
-    height: int = field(default=0, metadata={"doc": "pixels"})
-    fps: float = field(default=0.0, metadata={"doc": "frames a second"})
+    width: int = field(default=0, metadata={"doc": "pixels; 0: the largest that the camera has"})
+    height: int = field(default=0, metadata={"doc": "pixels; 0: the largest that the camera has"})
+    fps: float = field(default=0.0, metadata={"doc": "frames a second; 0: the most at that size"})
     format: Literal["auto", "mjpeg", "yuyv", "nv12", "gray8", "y16", "y16-yuyv"] = field(
         default="auto",
         metadata={"doc": "what the camera sends; y16: 16-bit thermal; y16-yuyv: that, declared as YUYV"},

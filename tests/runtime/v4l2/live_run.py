@@ -1,0 +1,71 @@
+"""`irvis live` in the virtual machine, watched through its status file and its log."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from .machine import Machine
+
+LIMIT_S = 300.0
+"""For every wait: the machine is emulated, and its host may be busy."""
+POLL_S = 0.25
+
+
+class LiveRun:
+    """A run of one rig; a context that stops it."""
+
+    def __init__(self, machine: Machine, name: str, rig: str) -> None:
+        self._machine, self._folder = machine, machine.folder / name
+        self._folder.mkdir()
+        (self._folder / "rig.toml").write_text(rig)
+        arguments = ["live", "rig.toml", "--status", "status.json"]
+        command = shlex.join([sys.executable, "-m", "irvis_runtime", *arguments])
+        machine.run(f"cd {shlex.quote(str(self._folder))}; {command} >log 2>&1 </dev/null & echo $! >pid")
+
+    def __enter__(self) -> LiveRun:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pid = shlex.quote(str(self._folder / "pid"))
+        self._machine.run(f"pid=$(cat {pid}); kill $pid; while kill -0 $pid 2>/dev/null; do sleep 0.2; done")
+
+    def status(self) -> dict[str, Any]:
+        """The newest status; of state "starting" where there is none yet."""
+        path = self._folder / "status.json"
+        if not path.exists():
+            return {"state": "starting", "frames": 0, "cameras": {}}
+        status: dict[str, Any] = json.loads(path.read_text())
+        return status
+
+    def log(self) -> list[str]:
+        """What the run has said."""
+        return Path(self._folder / "log").read_text(errors="replace").splitlines()
+
+    def until(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """Waits for a status of which `wanted` is true and returns it; fails with the log where none is."""
+        end_s = time.monotonic() + LIMIT_S
+        while time.monotonic() < end_s:
+            status = self.status()
+            if wanted(status):
+                return status
+            time.sleep(POLL_S)
+        log = "\n".join(self.log())
+        raise AssertionError(f"not within {LIMIT_S:g} s; the status is {self.status()}, the log\n{log}")
+
+    def until_state(self, state: str) -> dict[str, Any]:
+        """Waits for a state."""
+        return self.until(lambda status: status["state"] == state)
+
+    def goes_on(self, state: str, frames: int = 5) -> dict[str, Any]:
+        """Waits for so many more pictures, the last of them in `state`."""
+        before = self.status()["frames"]
+        return self.until(lambda status: status["state"] == state and status["frames"] >= before + frames)
