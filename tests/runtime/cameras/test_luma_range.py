@@ -31,3 +31,15 @@ def test_every_full_level_comes_back_within_one() -> None:
 
 def test_a_view_with_gaps_is_taken() -> None:
     assert np.array_equal(to_full_range(ALL[:, ::2]), to_full_range(ALL)[:, ::2])
+
+
+def test_every_level_is_the_standards_formula_rounded_whatever_the_width() -> None:
+    """OpenCV's vectors take 16 or 32 levels at once and the rest one by one: both ways must agree."""
+    codes = np.arange(256, dtype=np.float64)
+    full = np.clip(np.rint((codes - 16) * 255 / 219), 0, 255).astype(np.uint8)
+    limited = np.rint(codes * 219 / 255 + 16).astype(np.uint8)
+    for start in range(0, 256, 5):
+        for width in (1, 7, 33, 100):
+            piece = np.ascontiguousarray(ALL.reshape(1, -1)[:, start : start + width])
+            assert np.array_equal(to_full_range(piece)[0], full[piece[0]])
+            assert np.array_equal(to_limited_range(piece)[0], limited[piece[0]])
