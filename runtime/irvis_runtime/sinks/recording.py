@@ -70,19 +70,22 @@ class Recording:
         try:
             self._set_aside()
             self._retention.make_room()
-            lock = os.open(self.part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            self._lock = os.open(self.part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            if not _is_locked_now(self._lock):
+                raise BackendError(
+                    f"file://{self.path}: is being written by another process; name another output"
+                )
+            # Opened once more: a duplicate would hold the lock as long as a hanging disk holds the thread.
+            again = os.open(f"/proc/self/fd/{self._lock}", os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
+            self.release()
             raise BackendError(
                 f"file://{self.path}: {error.strerror}; free some space or name another output"
             ) from error
-        self._lock = lock
-        if not _is_locked_now(lock):
+        except BackendError:
             self.release()
-            raise BackendError(
-                f"file://{self.path}: is being written by another process; name another output"
-            )
-        # Opened once more: a duplicate would hold the lock as long as a hanging disk holds the thread.
-        again, self._is_released = os.open(self.part, os.O_RDONLY | os.O_CLOEXEC), threading.Event()
+            raise
+        self._is_released = threading.Event()
         threading.Thread(
             target=_keep_on_disk, args=(again, self._is_released), name="recording", daemon=True
         ).start()

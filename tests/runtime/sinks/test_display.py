@@ -31,6 +31,8 @@ def screen(run: Any, monkeypatch: pytest.MonkeyPatch) -> str:
         "160x120x24",
         "-nolisten",
         "tcp",
+        # Else it starts anew when its last client goes, and refuses the next one for a moment.
+        "-noreset",
         pass_fds=(writing,),
     )
     os.close(writing)

@@ -72,7 +72,7 @@ def test_players_see_the_picture_and_the_port_closes_with_the_output(
 def test_a_stopped_player_holds_up_neither_another_nor_the_picture(
     outputs: Any, run: Any, until: Any, port: int
 ) -> None:
-    branch = outputs.open(f"rtsp://127.0.0.1:{port}/fused", stall_ms=1000.0, bitrate_kbps=20_000)
+    branch = outputs.open(f"rtsp://127.0.0.1:{port}/fused", bitrate_kbps=20_000)
     feed = outputs.feed(noise=100)
     until(lambda: branch.sent > 0)
     stopped = client(run, f"rtsp://127.0.0.1:{port}/fused")

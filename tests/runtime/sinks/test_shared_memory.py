@@ -56,7 +56,6 @@ def test_a_stopped_client_is_left_behind(outputs: Any, run: Any, until: Any, tmp
     assert len(pictures(client(run, path, 5), 5)) == 5
     sent = shared.sent
     until(lambda: shared.sent > sent + 30)
-    assert shared.stalls == 1
     assert feed.longest_push_s < 5
     outputs.close()
     assert other.sent + other.dropped == feed.pushed

@@ -33,8 +33,8 @@ def test_a_snapshot_has_the_pictures_colours_and_size(
 
 def test_it_is_replaced_when_due_and_never_half_written(outputs: Any, until: Any, tmp_path: Path) -> None:
     path = tmp_path / "now.png"
-    branch = outputs.open(f"file://{path}", every_s=0.2)
-    outputs.feed()
+    outputs.open(f"file://{path}", every_s=0.2)
+    feed = outputs.feed()
     until(path.exists)
     seen: set[bytes] = set()
     while len(seen) < 4:
@@ -42,7 +42,7 @@ def test_it_is_replaced_when_due_and_never_half_written(outputs: Any, until: Any
     outputs.close()
     assert [entry.name for entry in tmp_path.iterdir()] == ["now.png"]
     # Six pictures of 1/30 s are 0.2 s: no more were converted and written than that.
-    assert len(seen) <= branch.sent // 6 + 1
+    assert len(seen) <= feed.pushed // 6 + 1
     assert outputs.lines == []
 
 
