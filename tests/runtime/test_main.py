@@ -73,7 +73,7 @@ def test_version(word: str, capsys: pytest.CaptureFixture[str]) -> None:
 def test_unknown_command_names_those_that_are(word: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([word]) == 2
     text = capsys.readouterr().err
-    assert text.startswith(f"irvis: error: no sub-command {word!r}; expected one of: fuse, live, calibrate, bench")
+    assert text.startswith(f"irvis: error: no sub-command {word!r}; expected one of: fuse, live, calibrate")
     assert text.count("\n") == 1
 
 

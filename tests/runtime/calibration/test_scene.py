@@ -66,6 +66,7 @@ def test_a_scene_gives_the_homography() -> None:
     assert found.fit.hull_share > 0.3
 
 
+@pytest.mark.slow
 def test_several_pictures_of_one_rig_give_more_points() -> None:
     one, two = fit_scene([pair(1)]), fit_scene([pair(1), pair(2)])
     assert two.fit.is_inlier_n.sum() > 1.5 * one.fit.is_inlier_n.sum()
