@@ -11,11 +11,31 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from irvis_runtime import default_model_dir
+
 from .machine import Machine
 
 LIMIT_S = 300.0
 """For every wait: the machine is emulated, and its host may be busy."""
 POLL_S = 0.25
+# An emulated processor takes 0.3 s for a picture, and the machine below it may be busy: the limits are wide.
+RIG = f"""
+[visible]
+source = "v4l2:///dev/cameras/visible?width=320&height=180&fps=10&format=VISIBLE"
+[infrared]
+source = "v4l2:///dev/cameras/infrared?width=320&height=180&fps=10&format=y16"
+[fusion]
+model = "{default_model_dir().parent / "irvis-n"}"
+precision = "int8"
+[limits]
+max_skew_ms = 1000
+hold_ms = 4000
+lost_ms = 8000
+restart_ms = 12000
+start_ms = 60000
+[[output]]
+sink = "null://"
+"""
 
 
 class LiveRun:

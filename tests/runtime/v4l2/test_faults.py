@@ -11,34 +11,13 @@ from contextlib import contextmanager
 
 import pytest
 
-from irvis_runtime import default_model_dir
-
-from .live_run import LiveRun
+from .live_run import RIG, LiveRun
 from .machine import Machine
 
 pytestmark = pytest.mark.slow
 
 WITHOUT = {"visible": "infrared-only", "infrared": "visible-only"}
 each_camera = pytest.mark.parametrize("role", WITHOUT)
-
-# An emulated processor takes 0.3 s for a picture, and the machine below it may be busy: the limits are wide.
-RIG = f"""
-[visible]
-source = "v4l2:///dev/cameras/visible?width=320&height=180&fps=10&format=VISIBLE"
-[infrared]
-source = "v4l2:///dev/cameras/infrared?width=320&height=180&fps=10&format=y16"
-[fusion]
-model = "{default_model_dir().parent / "irvis-n"}"
-precision = "int8"
-[limits]
-max_skew_ms = 1000
-hold_ms = 4000
-lost_ms = 8000
-restart_ms = 12000
-start_ms = 60000
-[[output]]
-sink = "null://"
-"""
 
 
 @pytest.fixture(scope="module")
@@ -143,11 +122,3 @@ def test_replugged_under_other_numbers(machine: Machine, live: LiveRun) -> None:
         assert not set(before) & set(after)
         status = live.goes_on("fusing")
     assert status["cameras"] == {"visible": "running", "infrared": "running"}
-
-
-def test_a_wrong_format(machine: Machine) -> None:
-    """The visible camera has no MJPEG: the thermal one is the picture, and the status says what is wrong."""
-    with LiveRun(machine, "wrong-format", RIG.replace("VISIBLE", "mjpeg")) as run:
-        status = run.goes_on("infrared-only")
-        assert "not-negotiated" in status["cameras"]["visible"]
-        assert "v4l2-ctl --list-formats-ext" in status["cameras"]["visible"]
