@@ -31,7 +31,7 @@ LIVE = (
     "gstreamer.py",
 )
 # They write the time down for people: a line of the log, the status file's `time`, a recording's name.
-SHOWING = {"log.py", "status_form.py", "sinks/destinations.py"}
+SHOWING = {"log.py", "status_form.py", "sinks/files.py"}
 WALL = {"time", "now", "utcnow", "today", "localtime", "gmtime", "ctime", "clock_gettime"}
 
 

@@ -36,7 +36,7 @@ def rig_text(
         (rig_text("csi://0"), [], "csi://0: csi:// needs a Jetson"),
         (rig_text(infrared="test://?fsp=30"), [], "unknown key 'fsp'; did you mean 'fps'?"),
         (rig_text(outputs=("file://old.mkv",)), [], "file://old.mkv: exists"),
-        (rig_text(outputs=("display://",)), [], "unknown sink 'display'"),
+        (rig_text(outputs=("disply://",)), [], "unknown sink 'disply'; did you mean 'display'"),
         (rig_text(outputs=()), [], "missing key 'output'"),
         (
             rig_text(more="[registration]\nhomography = [[0,0,0],[0,0,0],[0,0,1]]"),

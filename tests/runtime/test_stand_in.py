@@ -251,8 +251,8 @@ def test_live_starts_at_once_and_goes_over_to_the_engine(child: Child, tmp_path:
     status = tmp_path / "status.json"
 
     def is_over() -> bool:
-        seen: dict[str, Any] = json.loads(status.read_text()) if status.exists() else {"frames": 0}
-        has_engine = seen["frames"] > 0 and seen["backend"] == "tensorrt"
+        seen: dict[str, Any] = json.loads(status.read_text()) if status.exists() else {"state": ""}
+        has_engine = seen["state"] == "fusing" and seen["backend"] == "tensorrt"
         return process.poll() is not None or (has_engine and "onnxruntime" not in seen["versions"])
 
     try:
