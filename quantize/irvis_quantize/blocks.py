@@ -70,8 +70,8 @@ def _channels(graph: Graph, tensor: str) -> int:
     node = graph.producer.get(tensor)
     if node is None:
         return 1
-    if node.op_type == "QLinearConv":
-        return int(graph.initializers[node.input[3]].dims[0])
+    if node.op_type in ("Conv", "QLinearConv"):
+        return int(graph.initializers[node.input[3 if node.op_type == "QLinearConv" else 1]].dims[0])
     before = _channels(graph, node.input[0])
     if node.op_type == "DepthToSpace":
         return before // integer_attribute(node, "blocksize") ** 2
