@@ -39,9 +39,16 @@ def to_fp16(model: ModelProto) -> ModelProto:
 
 
 def _context_nodes(graph: Graph) -> list[str]:
-    """The nodes that the context alone decides, up to what they give to the pictures' convolutions."""
+    """The nodes that the context alone decides, up to what they give to the pictures' convolutions.
+
+    Not the levels of weights, which nothing decides: a cast behind them would keep TensorRT from INT8.
+    """
     still = context_tensors(graph)
-    return [node.name for node in graph.model.graph.node if still.issuperset(node.output)]
+    return [
+        node.name
+        for node in graph.model.graph.node
+        if still.issuperset(node.output) and not graph.initializers.keys() >= set(node.input)
+    ]
 
 
 def _drop_round_trips(graph: Graph) -> None:

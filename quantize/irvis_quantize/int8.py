@@ -59,8 +59,8 @@ def quantize(
 ) -> ModelProto:
     """Returns the INT8 graph of a FP32 one; `ranges` has an entry for each of `quantized_tensors`.
 
-    `rounded`: the convolutions' weights by name (rounding); to the nearest level without it. `kept`: the names
-    of convolutions that stay FP32; ranges that they alone would need are not looked at.
+    `rounded`: the convolutions' weights by name (rounding); to the nearest level without it. `kept`: the
+    names of convolutions that stay FP32; ranges that they alone would need are not looked at.
     Relu in front of a quantized tensor is left out, and Clip where its range says the same: levels end there.
     """
     graph = prepared(model)

@@ -37,9 +37,9 @@ def context_tensors(graph: Graph) -> set[str]:
 
 
 def quantized_layers(graph: Graph, kept: Collection[str] = ()) -> list[Layer]:
-    """The convolutions that become INT8, in the graph's order: those that see pictures.
+    """The convolutions that become INT8, in the graph's order: those that see pictures, but for `kept`.
 
-    `kept`: the names of those that stay floats all the same. What sees the thumbnails alone stays FP32: INT8 would save nothing there and cost accuracy everywhere. So
+    What sees the thumbnails alone stays FP32: INT8 would save nothing there and cost accuracy everywhere. So
     does a convolution in front of a sigmoid, where 256 levels are up to four grey levels apart.
     """
     still = context_tensors(graph)

@@ -10,13 +10,15 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, numpy_helper
 
 from irvis_quantize import ranges
-from irvis_quantize.examples import Example, extremes, split
+from irvis_quantize.examples import Example, extremes, middle, split
 from irvis_quantize.graph import Graph
 from irvis_quantize.int8 import quantize, quantized_tensors
 from irvis_quantize.observe import observe
 from irvis_quantize.range import Range
 from irvis_quantize.ranges import Choice, Judge, choose_ranges
+from irvis_quantize.rounding import round_weights
 from irvis_quantize.sessions import open_bytes
+from irvis_quantize.weights import Rounded
 from irvis_runtime.contract import FUSED
 from irvis_runtime.errors import ContractError
 
@@ -24,9 +26,14 @@ Inputs = Callable[[int, int, int], dict[str, NDArray[np.generic]]]
 
 
 @pytest.fixture(scope="module")
-def choice(tiny: ModelProto, examples: list[Example]) -> Choice:
+def rounded(tiny: ModelProto, examples: list[Example]) -> dict[str, Rounded]:
+    return round_weights(tiny, [middle(example).inputs for example in split(examples)[0]])
+
+
+@pytest.fixture(scope="module")
+def choice(tiny: ModelProto, examples: list[Example], rounded: dict[str, Rounded]) -> Choice:
     calibration, held_out = split(examples)
-    return choose_ranges(tiny, calibration, held_out, extremes())
+    return choose_ranges(tiny, calibration, held_out, rounded, extremes())
 
 
 def test_takes_what_the_held_out_pairs_like_best(
