@@ -16,6 +16,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto
 
+from irvis_runtime.errors import ContractError
+
 from .graph import Graph, integers_attribute
 from .int8 import prepared
 from .layers import quantized_layers
@@ -46,6 +48,10 @@ def round_weights(
     rounded = {}
     for conv in convs:
         weight = np.asarray(graph.value(conv.input[1]), np.float32)
+        if not np.isfinite(moments[conv.name].products).all():
+            raise ContractError(
+                f"{conv.name}: expected finite inputs, got NaN or infinity; train the student again"
+            )
         bias = np.asarray(graph.value(conv.input[2]), np.float32) if len(conv.input) > 2 else None
         rounded[conv.name] = round_layer(weight, bias, moments[conv.name])
     return rounded

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from onnx import ModelProto
 
-from irvis_quantize import __main__ as command
+from irvis_quantize import plans, run
 from irvis_quantize.int8 import quantize
 from irvis_quantize.range import Range
 from irvis_quantize.weights import Rounded
@@ -95,7 +95,12 @@ def test_a_file_for_tensorrt_is_made_where_it_is_asked_for(
     assert after["int8-trt"].sha256 == sha256_of(model_dir / "model.int8-trt.onnx")
 
 
-def ruin(model: ModelProto, ranges: Mapping[str, Range], rounded: Mapping[str, Rounded]) -> ModelProto:
+def ruin(
+    model: ModelProto,
+    ranges: Mapping[str, Range],
+    rounded: Mapping[str, Rounded],
+    kept: Collection[str],
+) -> ModelProto:
     return quantize(model, {name: Range(-0.05, 0.05) for name in ranges})
 
 
@@ -103,7 +108,7 @@ def test_a_ruined_quantization_is_refused(
     model_dir: Path, pairs_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("irvis_quantize.ranges.DESCENT_SHARES", ())
-    monkeypatch.setattr(command, "quantize", ruin)
+    monkeypatch.setattr(plans, "quantize", ruin)
     assert irvis(words(model_dir, pairs_dir)) == 1
     output = capsys.readouterr().out
     assert "int8: " in output
@@ -126,7 +131,7 @@ def test_an_older_file_of_a_refused_precision_leaves_the_manifest(
     files = {**manifest.files, "int8": ModelFile(older.name, sha256_of(older), 17)}
     save_manifest(model_dir, replace(manifest, files=files))
     monkeypatch.setattr("irvis_quantize.ranges.DESCENT_SHARES", ())
-    monkeypatch.setattr(command, "quantize", ruin)
+    monkeypatch.setattr(plans, "quantize", ruin)
     assert irvis(words(model_dir, pairs_dir)) == 1
     assert set(load_manifest(model_dir).files) == {"fp32", "fp16"}
 
@@ -146,7 +151,11 @@ def test_a_limit_of_the_users_own(
         (["--count", "2"], "--count: expected 3 or more, got 2"),
         (["--count", "-7"], "--count: expected 3 or more, got -7"),
         (["--count", "many"], "argument --count: invalid int value: 'many'"),
-        (["--precisions", "int8,int4"], "--precisions: expected some of int8, fp16, int8-trt, got 'int4'"),
+        (
+            ["--precisions", "int8,int4"],
+            "--precisions: expected some of int8, fp16, int8-trt, int8-fp16-trt, got 'int4'",
+        ),
+        (["--most-moved", "-1"], "--most-moved: expected 0 or more, got -1"),
         (["--max-drop-db", "nan"], "--max-drop-db: expected a number of dB, got nan"),
         (["--min-agreement-db", "inf"], "--min-agreement-db: expected a number of dB, got inf"),
         (["--teacher", "no-such.onnx"], "no-such.onnx: expected a teacher"),

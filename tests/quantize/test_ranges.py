@@ -62,18 +62,24 @@ def test_descent_says_what_each_share_cost(choice: Choice, tiny: ModelProto) -> 
 
 
 def test_a_bad_clip_is_not_taken(
-    tiny: ModelProto, examples: list[Example], monkeypatch: pytest.MonkeyPatch
+    tiny: ModelProto,
+    examples: list[Example],
+    rounded: dict[str, Rounded],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(ranges, "CLIP_SHARES", (0.05,))
     monkeypatch.setattr(ranges, "DESCENT_SHARES", ())
     calibration, held_out = split(examples)
-    found = choose_ranges(tiny, calibration, held_out, extremes())
+    found = choose_ranges(tiny, calibration, held_out, rounded, extremes())
     assert found.method == "minmax"
     assert found.held_out_error["local-mse"] > 1.5 * found.held_out_error["minmax"]
 
 
 def test_a_bad_min_max_is_not_taken(
-    tiny: ModelProto, examples: list[Example], monkeypatch: pytest.MonkeyPatch
+    tiny: ModelProto,
+    examples: list[Example],
+    rounded: dict[str, Rounded],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Bounds that an outlier stretched: shares of them are better, and are found."""
 
@@ -84,29 +90,35 @@ def test_a_bad_min_max_is_not_taken(
     monkeypatch.setattr(ranges, "DESCENT_SHARES", ())
     monkeypatch.setattr(ranges, "observe", stretched)
     calibration, held_out = split(examples)
-    found = choose_ranges(tiny, calibration, held_out, extremes())
+    found = choose_ranges(tiny, calibration, held_out, rounded, extremes())
     assert found.method != "minmax"
     assert found.held_out_error["local-mse"] < found.held_out_error["minmax"]
 
 
 def test_a_descent_that_does_not_generalize_is_not_taken(
-    tiny: ModelProto, examples: list[Example], monkeypatch: pytest.MonkeyPatch
+    tiny: ModelProto,
+    examples: list[Example],
+    rounded: dict[str, Rounded],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The teacher of the calibration pairs is black, so narrower ranges look better there and only there."""
     monkeypatch.setattr(ranges, "DESCENT_SHARES", (0.05,))
     calibration, held_out = split(examples)
     misled = [Example(e.name, e.inputs, np.zeros_like(e.target_hw)) for e in calibration]
-    found = choose_ranges(tiny, misled, held_out, extremes())
+    found = choose_ranges(tiny, misled, held_out, rounded, extremes())
     assert any(float(row["error_at_0.05"]) < float(row["error_before"]) for row in found.steps)
     assert not found.method.startswith("descent")
 
 
 def test_min_max_holds_the_extremes(
-    tiny: ModelProto, examples: list[Example], monkeypatch: pytest.MonkeyPatch
+    tiny: ModelProto,
+    examples: list[Example],
+    rounded: dict[str, Rounded],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(ranges, "CLIP_SHARES", (0.05,))
     monkeypatch.setattr(ranges, "DESCENT_SHARES", ())
-    found = choose_ranges(tiny, examples[:2], examples[2:3], extremes())
+    found = choose_ranges(tiny, examples[:2], examples[2:3], rounded, extremes())
     assert found.method == "minmax"
     names = list(found.ranges)
     watched = ModelProto()
@@ -143,7 +155,9 @@ def test_a_network_that_gives_nan_is_refused(tiny: ModelProto, examples: list[Ex
     values[3] = np.nan
     tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
     with pytest.raises(ContractError, match="expected finite bounds"):
-        choose_ranges(broken, examples[:2], examples[2:3], extremes())
+        choose_ranges(broken, examples[:2], examples[2:3], {}, extremes())
+    with pytest.raises(ContractError, match="expected finite inputs"):
+        round_weights(broken, [examples[0].inputs])
 
 
 def test_ranges_of_nothing_but_zero_are_possible(tiny: ModelProto, examples: list[Example]) -> None:
