@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 from onnx import NodeProto
 
-from .graph import Graph, integer_attribute, text_attribute
+from irvis_export.graph import Graph, integer_attribute, text_attribute
+
 from .layers import SHUFFLES
 
 CHANNELS_LAST, CHANNELS_FIRST = [0, 2, 3, 1], [0, 3, 1, 2]

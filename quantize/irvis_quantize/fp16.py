@@ -6,9 +6,9 @@ import onnx
 from onnx import ModelProto, TensorProto, version_converter
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
+from irvis_export.graph import Graph, cast_target, sort_nodes
 from irvis_runtime.errors import BackendError
 
-from .graph import Graph, cast_target, sort_nodes
 from .layers import context_tensors
 
 OPSET = 19

@@ -8,10 +8,12 @@ import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto
 
+from irvis_export.graph import Graph, cast_target, sort_nodes
+
 from .blocks import move_blocks
 from .byte_input import fold_bytes, normalise_at_once
+from .casts import move_casts_inward
 from .channels_last import keep_channels_last
-from .graph import Graph, cast_target, move_casts_inward, sort_nodes
 from .layers import (
     Layer,
     after_relu,

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from onnx import NodeProto
 
+from irvis_export.graph import Graph
 from irvis_runtime.contract import CONTEXT
-
-from .graph import Graph
 
 SHUFFLES = ("DepthToSpace", "SpaceToDepth")
 

@@ -16,9 +16,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto
 
+from irvis_export.graph import Graph, integers_attribute
 from irvis_runtime.errors import ContractError
 
-from .graph import Graph, integers_attribute
 from .int8 import prepared
 from .layers import quantized_layers
 from .sessions import open_bytes

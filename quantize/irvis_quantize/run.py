@@ -10,6 +10,8 @@ from pathlib import Path
 import onnx
 from onnx import ModelProto
 
+from irvis_export.graph import Graph
+from irvis_export.lint import find_faults
 from irvis_runtime.atomic import replacing, write_text
 from irvis_runtime.contract import (
     INPUT_PORTS,
@@ -35,9 +37,7 @@ from irvis_runtime.model_files.onnx_file import check_onnx
 from . import fp16, trt
 from .examples import Example, middle, split
 from .gate import Fidelity, Limits, Reference
-from .graph import Graph
 from .layers import quantized_layers
-from .lint import find_faults
 from .mixed import LayerCost, Settled, find_costs, settle
 from .plans import Plan, plan_all
 from .record import describe, describe_fp32, write_pictures

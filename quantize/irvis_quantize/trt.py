@@ -22,10 +22,10 @@ import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto
 
+from irvis_export.graph import Graph, sort_nodes
 from irvis_runtime.model_files.calibration_file import Levels
 
 from .fp16 import to_fp16
-from .graph import Graph, sort_nodes
 from .layers import Layer, quantized_layers
 from .observe import observe
 from .weights import MAX_LEVEL, Rounded, half_step

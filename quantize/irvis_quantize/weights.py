@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .graph import Graph, integer_attribute, text_attribute
+from irvis_export.graph import Graph, integer_attribute, text_attribute
+
 from .layers import Layer
 from .levels import MAX_BIAS_LEVEL, Modulated, Scaled, Scales, modulated_scales, scaled_weights
 

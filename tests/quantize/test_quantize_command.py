@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from onnx import ModelProto
 
-from irvis_quantize import plans, run
+from irvis_quantize import plans
 from irvis_quantize.int8 import quantize
 from irvis_quantize.range import Range
 from irvis_quantize.weights import Rounded

@@ -9,9 +9,9 @@ import pytest
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, numpy_helper
 
+from irvis_export.graph import Graph
 from irvis_quantize import ranges
 from irvis_quantize.examples import Example, extremes, middle, split
-from irvis_quantize.graph import Graph
 from irvis_quantize.int8 import quantize, quantized_tensors
 from irvis_quantize.observe import observe
 from irvis_quantize.range import Range

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import ModelProto
 
+from irvis_export.graph import Graph
+from irvis_export.lint import find_faults
 from irvis_quantize.examples import extremes
 from irvis_quantize.gate import psnr_db
-from irvis_quantize.graph import Graph
 from irvis_quantize.layers import quantized_layers
-from irvis_quantize.lint import find_faults
 from irvis_quantize.rounding import round_weights
 from irvis_quantize.sessions import open_bytes
 from irvis_quantize.trt import TrtPlan, plan_trt, symmetric_step, to_fp16_trt, to_trt
