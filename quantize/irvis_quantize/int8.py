@@ -66,7 +66,9 @@ def quantize(
     Relu in front of a quantized tensor is left out, and Clip where its range says the same: levels end there.
     """
     graph = prepared(model)
-    ranges = {name: _above_relu(graph, name, ranges[name]) for name in _tensors(graph, kept)}
+    # What a Concat joins has its range, also where it is the only one of its INT8 neighbours that is left.
+    whole = shared_ranges(graph, ranges)
+    ranges = {name: _above_relu(graph, name, ranges[whole.get(name, name)]) for name in _tensors(graph, kept)}
     layers = quantized_layers(graph, kept)
     steps = [
         float(ranges[before_shuffle(graph, layer.conv.input[0])].scale_and_zero_point()[0])

@@ -42,11 +42,16 @@ PLAIN: Mapping[str, Any] = {
 }
 
 
-def run(model: ModelProto, inputs: Mapping[str, NDArray[np.generic]]) -> NDArray[np.uint8]:
-    """The fused picture (H, W) of the graph's inputs by port."""
+def run(
+    model: ModelProto, inputs: Mapping[str, NDArray[np.generic]], given: Mapping[str, NDArray[np.generic]]
+) -> NDArray[np.uint8]:
+    """The fused picture (H, W) of the graph's inputs by port; `given`: tensors that are not computed anew."""
     known: dict[str, Tensor] = {name: _tensor(array) for name, array in inputs.items()}
+    known |= {name: _tensor(array) for name, array in given.items()}
     known |= {t.name: _tensor(numpy_helper.to_array(t)) for t in model.graph.initializer}
     for node in model.graph.node:
+        if known.keys() >= set(node.output):
+            continue
         results = _apply(node, [known[name] if name else None for name in node.input])
         known.update(zip(node.output, results, strict=True))
     fused: NDArray[np.uint8] = known[FUSED].to(torch.uint8).numpy()[0, 0]
@@ -69,33 +74,33 @@ def _apply(node: NodeProto, x: list[Any]) -> list[Tensor]:
     return [_MORE[kind](x, a)]
 
 
-def _constant(x: list[Any], a: dict[str, Any]) -> Tensor:
+def _constant(x: list[Tensor], a: dict[str, Any]) -> Tensor:
     return _tensor(numpy_helper.to_array(a["value"]))
 
 
-def _div(x: list[Any], a: dict[str, Any]) -> Tensor:
+def _div(x: list[Tensor], a: dict[str, Any]) -> Tensor:
     whole = not x[0].is_floating_point()
     return torch.div(x[0], x[1], rounding_mode="trunc" if whole else None)
 
 
-def _cast(x: list[Any], a: dict[str, Any]) -> Tensor:
+def _cast(x: list[Tensor], a: dict[str, Any]) -> Tensor:
     return x[0].to(TYPES[a["to"]])
 
 
-def _clip(x: list[Any], a: dict[str, Any]) -> Tensor:
+def _clip(x: list[Tensor], a: dict[str, Any]) -> Tensor:
     return torch.minimum(torch.maximum(x[0], x[1]), x[2])
 
 
-def _reduce_mean(x: list[Any], a: dict[str, Any]) -> Tensor:
+def _reduce_mean(x: list[Tensor], a: dict[str, Any]) -> Tensor:
     axes = a["axes"] if "axes" in a else x[1].tolist()
     return x[0].mean(dim=list(axes), keepdim=bool(a.get("keepdims", 1)))
 
 
-def _shape(x: list[Any], a: dict[str, Any]) -> Tensor:
+def _shape(x: list[Tensor], a: dict[str, Any]) -> Tensor:
     return torch.tensor(x[0].shape, dtype=torch.int64)
 
 
-def _slice(x: list[Any], a: dict[str, Any]) -> Tensor:
+def _slice(x: list[Tensor], a: dict[str, Any]) -> Tensor:
     starts, ends = x[1].tolist(), x[2].tolist()
     axes = x[3].tolist() if len(x) > 3 else range(len(starts))
     steps = x[4].tolist() if len(x) > 4 else [1] * len(starts)
@@ -105,20 +110,20 @@ def _slice(x: list[Any], a: dict[str, Any]) -> Tensor:
     return x[0][tuple(cuts)]
 
 
-def _pad(x: list[Any], a: dict[str, Any]) -> Tensor:
+def _pad(x: list[Tensor], a: dict[str, Any]) -> Tensor:
     before, after = x[1].tolist()[:4], x[1].tolist()[4:]
     pads = (before[3], after[3], before[2], after[2])
     mode = {b"edge": "replicate", b"reflect": "reflect"}[a["mode"]]
     return F.pad(x[0].to(torch.float32), pads, mode=mode).to(x[0].dtype)
 
 
-def _space_to_depth(x: list[Any], a: dict[str, Any]) -> Tensor:
+def _space_to_depth(x: list[Tensor], a: dict[str, Any]) -> Tensor:
     n, c, h, w = x[0].shape
     b = a["blocksize"]
     return x[0].reshape(n, c, h // b, b, w // b, b).permute(0, 3, 5, 1, 2, 4).reshape(n, -1, h // b, w // b)
 
 
-def _depth_to_space(x: list[Any], a: dict[str, Any]) -> Tensor:
+def _depth_to_space(x: list[Tensor], a: dict[str, Any]) -> Tensor:
     n, c, h, w = x[0].shape
     b = a["blocksize"]
     if a.get("mode", b"DCR") == b"CRD":
@@ -128,16 +133,16 @@ def _depth_to_space(x: list[Any], a: dict[str, Any]) -> Tensor:
     return blocks.reshape(n, c // b**2, h * b, w * b)
 
 
-def _reshape(x: list[Any], a: dict[str, Any]) -> Tensor:
+def _reshape(x: list[Tensor], a: dict[str, Any]) -> Tensor:
     kept = [x[0].shape[place] if side == 0 else side for place, side in enumerate(x[1].tolist())]
     return x[0].reshape(kept)
 
 
-def _squeeze(x: list[Any], a: dict[str, Any]) -> Tensor:
+def _squeeze(x: list[Tensor], a: dict[str, Any]) -> Tensor:
     return x[0].squeeze() if len(x) < 2 else x[0].squeeze(*x[1].tolist())
 
 
-def _resize(x: list[Any], a: dict[str, Any]) -> Tensor:
+def _resize(x: list[Tensor], a: dict[str, Any]) -> Tensor:
     if a["mode"] == b"nearest":
         factor = int(x[2].tolist()[-1])
         return x[0].repeat_interleave(factor, 2).repeat_interleave(factor, 3)
@@ -151,25 +156,25 @@ def _convolve(source: Tensor, weight: Tensor, bias: Tensor | None, a: dict[str, 
     return F.conv2d(padded, weight, bias, a["strides"], 0, a["dilations"], a.get("group", 1))
 
 
-def _levels(real: Tensor, scale: Tensor, zero: Tensor, low: int, high: int) -> Tensor:
-    return torch.clamp(torch.round(real / scale) + zero, low, high)
+def _levels(x: list[Tensor], low: int, high: int) -> Tensor:
+    return torch.clamp(torch.round(x[0] / x[1]) + x[2], low, high)
 
 
-def _quantize(x: list[Any], a: dict[str, Any]) -> Tensor:
+def _quantize(x: list[Tensor], a: dict[str, Any]) -> Tensor:
     """To uint8, or to int8, whose zero is int64 here."""
     if x[2].dtype == torch.uint8:
-        return _levels(*x, 0, 255).to(torch.uint8)
-    return _levels(*x, -128, 127).to(torch.int64)
+        return _levels(x, 0, 255).to(torch.uint8)
+    return _levels(x, -128, 127).to(torch.int64)
 
 
-def _dequantize(x: list[Any], a: dict[str, Any]) -> Tensor:
+def _dequantize(x: list[Tensor], a: dict[str, Any]) -> Tensor:
     scale, zero = x[1], x[2].to(torch.float32)
     if scale.dim() == 1 and scale.numel() > 1:
         scale, zero = (v.reshape([-1] + [1] * (x[0].dim() - 1)) for v in (scale, zero))
     return (x[0].to(torch.float32) - zero) * scale
 
 
-def _q_linear_conv(x: list[Any], a: dict[str, Any]) -> Tensor:
+def _q_linear_conv(x: list[Tensor], a: dict[str, Any]) -> Tensor:
     """The levels around their zero, convolved, times one scale for each channel, rounded to levels once."""
     source = x[0].to(torch.float64) - x[2].to(torch.float64)
     bias = x[8].to(torch.float64) if len(x) > 8 else None
@@ -196,7 +201,7 @@ _MORE: Mapping[str, Any] = {
     "Squeeze": _squeeze,
     "Unsqueeze": lambda x, a: x[0].unsqueeze(int(x[1])),
     "Gather": lambda x, a: x[0][x[1]],
-    "Expand": lambda x, a: x[0].expand(torch.broadcast_shapes(x[0].shape, tuple(x[1].tolist()))),
+    "Expand": lambda x, a: x[0].expand(np.broadcast_shapes(x[0].shape, tuple(x[1].tolist()))),
     "Resize": _resize,
     "Conv": lambda x, a: _convolve(x[0], x[1], x[2] if len(x) > 2 else None, a),
     "QuantizeLinear": _quantize,
