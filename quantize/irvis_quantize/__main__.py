@@ -20,7 +20,16 @@ from irvis_runtime.errors import ContractError
 from . import stock
 from .examples import Example, read_examples, split
 from .gate import Fidelity, Limits
-from .run import DEFAULT, FILES, MOST_MOVED, Options, load_float_model, names_of, quantize_model_dir
+from .run import (
+    AIM_DROP_DB,
+    DEFAULT,
+    FILES,
+    MOST_MOVED,
+    Options,
+    load_float_model,
+    names_of,
+    quantize_model_dir,
+)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -29,7 +38,9 @@ def main(argv: Sequence[str]) -> int:
     limits = Limits(arguments.max_drop_db, arguments.min_mean_agreement_db, arguments.min_agreement_db)
     command = shlex.join(["irvis", "quantize", *argv])
     precisions = names_of([name.strip() for name in arguments.precisions.split(",")])
-    options = Options(precisions, _at_least_0(arguments.most_moved), arguments.pictures, command)
+    options = Options(
+        precisions, arguments.aim_drop_db, _at_least_0(arguments.most_moved), arguments.pictures, command
+    )
     # Before the teacher works for minutes.
     load_float_model(arguments.model_dir)
     examples = read_examples(arguments.pairs, arguments.teacher, arguments.count, tuple(arguments.exclude))
@@ -69,7 +80,9 @@ def _parser() -> Parser:
     add("--min-mean-agreement-db", type=float, default=Limits.min_mean_agreement_db, help=mean)
     agreement = f"PSNR to FP32 that the worst pair must keep, in dB (default {Limits.min_agreement_db})"
     add("--min-agreement-db", type=float, default=Limits.min_agreement_db, help=agreement)
-    moved = f"layers that may stay floats in an INT8 file for the gate's sake (default {MOST_MOVED})"
+    aim = f"PSNR to the teacher, in dB, for more than which layers are left in floats (default {AIM_DROP_DB})"
+    add("--aim-drop-db", type=float, default=AIM_DROP_DB, help=aim)
+    moved = f"layers that may stay floats in an INT8 file (default {MOST_MOVED})"
     add("--most-moved", type=int, default=MOST_MOVED, help=moved)
     add("--pictures", action="store_true", help="write the pairs that suffered most, for `irvis report`")
     add("--compare", action="store_true", help="also print what ONNX Runtime's own quantizer makes of it")

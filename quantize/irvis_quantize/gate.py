@@ -20,7 +20,7 @@ from .examples import Example
 class Limits:
     """What a quantized file may lose."""
 
-    max_drop_db: float = 0.1
+    max_drop_db: float = 0.3
     """Mean PSNR to the teacher below FP32's."""
     min_mean_agreement_db: float = 45.0
     """Mean PSNR to FP32's picture."""

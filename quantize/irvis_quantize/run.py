@@ -50,6 +50,7 @@ FILES = {
     "int8-fp16-trt": ("model.int8-fp16-trt.onnx", fp16.OPSET),
 }
 DEFAULT = ("int8", "fp16")
+AIM_DROP_DB = 0.1
 MOST_MOVED = 4
 COST_PAIRS = 8
 """Of the calibration pairs, by which layers are put in order."""
@@ -60,8 +61,10 @@ class Options:
     """How a run is made."""
 
     precisions: Sequence[str] = DEFAULT
+    aim_drop_db: float = AIM_DROP_DB
+    """Of PSNR to the teacher, above which layers are left in floats; the gate's own limit may be wider."""
     most_moved: int = MOST_MOVED
-    """Layers that may stay floats in each INT8 file for the gate's sake."""
+    """Layers that may stay floats in each INT8 file."""
     pictures: bool = False
     """Whether the pair that suffered most is written as pictures, which the report shows."""
     command: str = ""
@@ -148,12 +151,13 @@ def _settle_all(
     limits: Limits,
     options: Options,
 ) -> dict[str, Settled]:
+    aim = replace(limits, max_drop_db=min(limits.max_drop_db, options.aim_drop_db))
     settled: dict[str, Settled] = {}
     for key, plan in plans.items():
         moved: tuple[str, ...] | None = None
         for name, build in plan.builds.items():
             if moved is None:
-                settled[name] = settle(build, costs[key], reference, limits, options.most_moved)
+                settled[name] = settle(build, costs[key], reference, aim, options.most_moved)
                 moved = settled[name].moved
             else:
                 graph = build(moved)
