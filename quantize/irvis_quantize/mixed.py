@@ -16,7 +16,7 @@ Build = Callable[[Collection[str]], ModelProto]
 """The names of the convolutions that stay floats -> the graph whose others are INT8."""
 
 LEAST_GAIN_DB = 0.5
-"""Of agreement with FP32, for which a layer is moved: on a CPU it takes three to four times as long as INT8."""
+"""Of agreement with FP32, for which a layer is moved: on a CPU it then takes three to four times as long."""
 TRIED_PER_MOVED = 2
 
 
