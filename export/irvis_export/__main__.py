@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+
+import onnx
 
 from irvis_runtime.atomic import replacing
 from irvis_runtime.cli import Parser
@@ -26,6 +29,8 @@ from irvis_train.student_files import load_student
 from irvis_train.teacher import load_teacher
 
 from .check import MAX_DIFFERENCE_LSB, MAX_TEACHER_DIFFERENCE, Parity, compare, compare_teacher
+from .dla import DLA_RULES
+from .lint import find_faults
 from .to_onnx import OPSET, export_student, export_teacher
 
 MODEL_NAME = "model.onnx"
@@ -55,6 +60,7 @@ def main(argv: Sequence[str]) -> int:
             f"{parity.width}x{parity.height}: differs by at most {parity.max_lsb} LSB from torch, "
             f"at {100 * parity.differing_share:.2f} % of the pixels\n"
         )
+    sys.stdout.write(_dla_text(arguments.model_dir / MODEL_NAME))
     return 0
 
 
@@ -91,6 +97,7 @@ def export_model_dir(model_dir: Path) -> list[Parity]:
     with replacing(path) as temporary:
         export_student(student, temporary)
         check_onnx(temporary, INPUT_PORTS, OUTPUT_PORTS, OPSET)
+        _check_rules(temporary, path)
         parities = compare(student, temporary)
         worst_lsb = max(parity.max_lsb for parity in parities)
         if worst_lsb > MAX_DIFFERENCE_LSB:
@@ -103,6 +110,26 @@ def export_model_dir(model_dir: Path) -> list[Parity]:
     measured["fp32"] = {"parity_with_torch": [asdict(parity) for parity in parities]}
     save_manifest(model_dir, replace(manifest, files={"fp32": file}, measured=measured))
     return parities
+
+
+def _check_rules(written: Path, path: Path) -> None:
+    """BackendError where TensorRT would refuse the graph or run it slowly."""
+    faults = find_faults(onnx.load(written))
+    if faults:
+        more = f" and {len(faults) - 1} more" if len(faults) > 1 else ""
+        raise BackendError(
+            f"{path}: TensorRT would not take it as it is: {faults[0]}{more}; nothing was written; "
+            "use the versions in constraints.txt"
+        )
+
+
+def _dla_text(path: Path) -> str:
+    """What a deep learning accelerator would leave to the GPU, in a line: irvis runs on the GPU."""
+    model = onnx.load(path)
+    faults = find_faults(model, DLA_RULES)
+    nodes = {fault.node for fault in faults}
+    by_rule = ", ".join(f"{rule} {count}" for rule, count in Counter(fault.rule for fault in faults).items())
+    return f"DLA: {len(nodes)} of {len(model.graph.node)} operators break its rules ({by_rule or 'none'})\n"
 
 
 def _check_finite(student: Student, model_dir: Path) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 from onnx import NodeProto
 
-from .graph import Graph, integer_attribute, text_attribute
+from irvis_export.graph import Graph, integer_attribute, text_attribute
+
 from .layers import SHUFFLES
 
 CHANNELS_LAST, CHANNELS_FIRST = [0, 2, 3, 1], [0, 3, 1, 2]
@@ -70,8 +71,8 @@ def _channels(graph: Graph, tensor: str) -> int:
     node = graph.producer.get(tensor)
     if node is None:
         return 1
-    if node.op_type == "QLinearConv":
-        return int(graph.initializers[node.input[3]].dims[0])
+    if node.op_type in ("Conv", "QLinearConv"):
+        return int(graph.initializers[node.input[3 if node.op_type == "QLinearConv" else 1]].dims[0])
     before = _channels(graph, node.input[0])
     if node.op_type == "DepthToSpace":
         return before // integer_attribute(node, "blocksize") ** 2

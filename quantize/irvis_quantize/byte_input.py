@@ -10,7 +10,9 @@ from __future__ import annotations
 import numpy as np
 from onnx import NodeProto, TensorProto
 
-from .graph import Graph, integer_attribute, is_byte_to_float
+from irvis_export.graph import Graph, integer_attribute
+
+from .casts import is_byte_to_float
 
 
 def fold_bytes(graph: Graph) -> None:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from onnx import NodeProto
 
+from irvis_export.graph import Graph, integer_attribute, integers_attribute, text_attribute
+
 from .blocks import CHANNELS_FIRST, CHANNELS_LAST, reshaped, shape_constant
-from .graph import Graph, integer_attribute, integers_attribute, text_attribute
 
 ELEMENTWISE = {
     *("Add", "Sub", "Mul", "Div", "Relu", "Clip", "Sigmoid", "Round", "Cast"),

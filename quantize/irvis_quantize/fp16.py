@@ -6,9 +6,9 @@ import onnx
 from onnx import ModelProto, TensorProto, version_converter
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
+from irvis_export.graph import Graph, cast_target, sort_nodes
 from irvis_runtime.errors import BackendError
 
-from .graph import Graph, cast_target, sort_nodes
 from .layers import context_tensors
 
 OPSET = 19
@@ -39,9 +39,16 @@ def to_fp16(model: ModelProto) -> ModelProto:
 
 
 def _context_nodes(graph: Graph) -> list[str]:
-    """The nodes that the context alone decides, up to what they give to the pictures' convolutions."""
+    """The nodes that the context alone decides, up to what they give to the pictures' convolutions.
+
+    Not the levels of weights, which nothing decides: a cast behind them would keep TensorRT from INT8.
+    """
     still = context_tensors(graph)
-    return [node.name for node in graph.model.graph.node if still.issuperset(node.output)]
+    return [
+        node.name
+        for node in graph.model.graph.node
+        if still.issuperset(node.output) and not graph.initializers.keys() >= set(node.input)
+    ]
 
 
 def _drop_round_trips(graph: Graph) -> None:

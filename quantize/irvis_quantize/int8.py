@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto
 
+from irvis_export.graph import Graph, cast_target, sort_nodes
+
 from .blocks import move_blocks
 from .byte_input import fold_bytes, normalise_at_once
+from .casts import move_casts_inward
 from .channels_last import keep_channels_last
-from .graph import Graph, cast_target, move_casts_inward, sort_nodes
 from .layers import (
     Layer,
     after_relu,
@@ -26,14 +28,18 @@ from .range import Range
 from .weights import Rounded, store_weights
 
 
-def quantized_tensors(model: ModelProto) -> list[str]:
+def quantized_tensors(model: ModelProto, kept: Collection[str] = ()) -> list[str]:
     """The tensors that need a range, in the graph's order: what INT8 convolutions and sums take and give.
 
     The inputs of a Concat have its range: then it moves bytes. The parts of a Split have ranges of their own.
+    `kept`: convolutions that stay FP32.
     """
-    graph = prepared(model)
+    return _tensors(prepared(model), kept)
+
+
+def _tensors(graph: Graph, kept: Collection[str]) -> list[str]:
     names: list[str] = []
-    for layer in quantized_layers(graph):
+    for layer in quantized_layers(graph, kept):
         names += [before_shuffle(graph, layer.conv.input[0]), layer.result]
     names = [part for name in names for part in parts_of(graph, name) or [name]]
     held = set(names)
@@ -48,16 +54,22 @@ def quantized_tensors(model: ModelProto) -> list[str]:
 
 
 def quantize(
-    model: ModelProto, ranges: Mapping[str, Range], rounded: Mapping[str, Rounded] | None = None
+    model: ModelProto,
+    ranges: Mapping[str, Range],
+    rounded: Mapping[str, Rounded] | None = None,
+    kept: Collection[str] = (),
 ) -> ModelProto:
     """Returns the INT8 graph of a FP32 one; `ranges` has an entry for each of `quantized_tensors`.
 
-    `rounded`: the convolutions' weights by name (rounding); to the nearest level without it.
+    `rounded`: the convolutions' weights by name (rounding); to the nearest level without it. `kept`: the
+    names of convolutions that stay FP32; ranges that they alone would need are not looked at.
     Relu in front of a quantized tensor is left out, and Clip where its range says the same: levels end there.
     """
     graph = prepared(model)
-    ranges = {name: _above_relu(graph, name, span) for name, span in ranges.items()}
-    layers = quantized_layers(graph)
+    # What a Concat joins has its range, also where it is the only one of its INT8 neighbours that is left.
+    whole = shared_ranges(graph, ranges)
+    ranges = {name: _above_relu(graph, name, ranges[whole.get(name, name)]) for name in _tensors(graph, kept)}
+    layers = quantized_layers(graph, kept)
     steps = [
         float(ranges[before_shuffle(graph, layer.conv.input[0])].scale_and_zero_point()[0])
         for layer in layers

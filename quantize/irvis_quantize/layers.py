@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from onnx import NodeProto
 
+from irvis_export.graph import Graph
 from irvis_runtime.contract import CONTEXT
-
-from .graph import Graph
 
 SHUFFLES = ("DepthToSpace", "SpaceToDepth")
 
@@ -36,8 +35,8 @@ def context_tensors(graph: Graph) -> set[str]:
     return known
 
 
-def quantized_layers(graph: Graph) -> list[Layer]:
-    """The convolutions that become INT8, in the graph's order: those that see pictures.
+def quantized_layers(graph: Graph, kept: Collection[str] = ()) -> list[Layer]:
+    """The convolutions that become INT8, in the graph's order: those that see pictures, but for `kept`.
 
     What sees the thumbnails alone stays FP32: INT8 would save nothing there and cost accuracy everywhere. So
     does a convolution in front of a sigmoid, where 256 levels are up to four grey levels apart.
@@ -45,7 +44,11 @@ def quantized_layers(graph: Graph) -> list[Layer]:
     still = context_tensors(graph)
     convs = [conv for conv in graph.nodes("Conv") if conv.input[0] not in still]
     onward = _ancestors(graph, [conv.input[0] for conv in convs])
-    return [_layer(graph, conv, still, onward) for conv in convs if not _feeds_sigmoid(graph, conv)]
+    return [
+        _layer(graph, conv, still, onward)
+        for conv in convs
+        if conv.name not in kept and not _feeds_sigmoid(graph, conv)
+    ]
 
 
 def split_before_offsets(graph: Graph) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from .graph import Graph
+from irvis_export.graph import Graph
 
 MAX_BIAS_LEVEL = 2**30
 """Half of int32's range, which leaves the other half to the sums of products."""

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from .graph import Graph
+from irvis_export.graph import Graph
+
 from .range import LEVELS, Range
 
 

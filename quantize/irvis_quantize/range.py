@@ -27,8 +27,12 @@ class Range:
                 "train the student again"
             )
 
+    def ends(self) -> tuple[float, float]:
+        """The bounds, widened to hold zero."""
+        return min(self.low, 0.0), max(self.high, 0.0)
+
     def scale_and_zero_point(self) -> tuple[np.float32, int]:
         """Step between levels, and the level of zero."""
-        low, high = min(self.low, 0.0), max(self.high, 0.0)
+        low, high = self.ends()
         scale = np.float32(max(high - low, 1e-6) / LEVELS)
         return scale, int(np.clip(round(-low / float(scale)), 0, LEVELS))

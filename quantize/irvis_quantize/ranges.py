@@ -24,7 +24,6 @@ from .examples import Example, middle
 from .int8 import quantize, quantized_tensors
 from .observe import observe
 from .range import Range
-from .rounding import round_weights
 from .sessions import open_bytes
 from .weights import Rounded
 
@@ -41,10 +40,10 @@ class Choice:
     """The ranges and weights taken, and what every candidate cost on the pairs held out."""
 
     ranges: dict[str, Range]
-    rounded: dict[str, Rounded]
+    rounded: Mapping[str, Rounded]
     """Weights by their convolution's name; empty where rounding to the nearest was better."""
-    compensated: dict[str, Rounded]
-    """The same, whether it was better here or not."""
+    clipped_share: dict[str, float]
+    """By tensor, of the values that calibration saw, those beyond the range."""
     method: str
     held_out_error: dict[str, float]
     steps: list[dict[str, float | str]] = field(default_factory=list)
@@ -79,10 +78,11 @@ def choose_ranges(
     model: ModelProto,
     calibration: Sequence[Example],
     held_out: Sequence[Example],
+    rounded: Mapping[str, Rounded],
     extremes: Sequence[Inputs],
     large_extremes: Sequence[Inputs] = (),
 ) -> Choice:
-    """Returns the ranges of all tensors that INT8 needs and the weights' levels.
+    """Returns the ranges of all tensors that INT8 needs, and `rounded` unless the nearest levels are better.
 
     MinMax holds the extremes; the large ones only count in the error: they reach far beyond what scenes do.
     """
@@ -93,7 +93,6 @@ def choose_ranges(
         "local-mse": {name: _local_mse_range(values[name], bounds[name]) for name in names},
     }
     parts = [middle(example) for example in calibration]
-    rounded = round_weights(model, [part.inputs for part in parts])
     plain: dict[str, Rounded] = {}
     judge = Judge(model, parts, large_extremes)
     on_calibration = {method: judge.error(ranges, rounded) for method, ranges in first.items()}
@@ -104,12 +103,19 @@ def choose_ranges(
     judge = Judge(model, held_out, large_extremes)
     on_held_out = {method: judge.error(*candidate) for method, candidate in candidates.items()}
     best = min(on_held_out, key=on_held_out.__getitem__)
-    return Choice(*candidates[best], rounded, best, on_held_out, steps)
+    ranges, weights = candidates[best]
+    clipped = {name: _clipped_share(values[name], span) for name, span in ranges.items()}
+    return Choice(ranges, weights, clipped, best, on_held_out, steps)
 
 
 def _picture(session: ort.InferenceSession, inputs: Inputs) -> NDArray[np.float32]:
     fused: NDArray[np.uint8] = session.run([FUSED], dict(inputs))[0][0, 0]
     return fused.astype(np.float32)
+
+
+def _clipped_share(values: NDArray[np.float32], span: Range) -> float:
+    low, high = span.ends()
+    return float(((values < low) | (values > high)).mean())
 
 
 def _local_mse_range(values: NDArray[np.float32], bounds: tuple[float, float]) -> Range:

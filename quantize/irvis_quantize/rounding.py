@@ -16,7 +16,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto
 
-from .graph import Graph, integers_attribute
+from irvis_export.graph import Graph, integers_attribute
+from irvis_runtime.errors import ContractError
+
 from .int8 import prepared
 from .layers import quantized_layers
 from .sessions import open_bytes
@@ -46,6 +48,10 @@ def round_weights(
     rounded = {}
     for conv in convs:
         weight = np.asarray(graph.value(conv.input[1]), np.float32)
+        if not np.isfinite(moments[conv.name].products).all():
+            raise ContractError(
+                f"{conv.name}: expected finite inputs, got NaN or infinity; train the student again"
+            )
         bias = np.asarray(graph.value(conv.input[2]), np.float32) if len(conv.input) > 2 else None
         rounded[conv.name] = round_layer(weight, bias, moments[conv.name])
     return rounded
@@ -91,8 +97,10 @@ def _observe(
     for inputs in calibration:
         tensors = dict(zip(names, session.run(names, dict(inputs)), strict=True))
         for conv in convs:
-            windows = _windows(conv, tensors[conv.input[0]], graph, random).astype(np.float64)
-            found = [windows.mean(axis=0), windows.T @ windows / len(windows)]
+            windows = _windows(conv, tensors[conv.input[0]], graph, random)
+            # Products of one pair in float32: twice as fast, and their sum over the pairs is not.
+            found = [part.astype(np.float64) for part in (windows.mean(axis=0), windows.T @ windows)]
+            found[1] /= len(windows)
             known = sums.get(conv.name, [np.zeros_like(part) for part in found])
             sums[conv.name] = [a + b for a, b in zip(known, found, strict=True)]
     return {name: Moments(*(part / len(calibration) for part in parts)) for name, parts in sums.items()}

@@ -87,10 +87,10 @@ def compare(
     made = {method: quantize_by_stock(model, method, calibration) for method in METHODS}
     sessions = {"FP32": open_bytes(model), "irvis": open_bytes(own)}
     sessions |= {method: open_bytes(graph) for method, graph in made.items()}
-    times_ms = _times_ms(sessions, held_out[0])
+    times = _times_ms(sessions, held_out[0])
     full = sessions["FP32"]
     return {
-        name: {**asdict(measure(full, session, held_out)), "ms": times_ms[name]}
+        name: {**asdict(measure(full, session, held_out)), "ms": times[name]}
         for name, session in sessions.items()
     }
 
@@ -106,6 +106,11 @@ def table(rows: Mapping[str, Row]) -> str:
         worst = "" if name == "FP32" else f"{row['worst_agreement_psnr_db']:.1f}"
         lines.append(f"| {name} | {row['teacher_psnr_db']:.2f} | {own} | {worst} | {row['ms']:.1f} |")
     return "\n".join(lines) + "\n"
+
+
+def times_ms(graphs: Mapping[str, ModelProto], example: Example) -> dict[str, float]:
+    """By name, the median time of an example's pictures, all taking turns."""
+    return _times_ms({name: open_bytes(graph) for name, graph in graphs.items()}, example)
 
 
 def _times_ms(sessions: Mapping[str, ort.InferenceSession], example: Example) -> dict[str, float]:

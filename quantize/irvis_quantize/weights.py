@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .graph import Graph, integer_attribute, text_attribute
+from irvis_export.graph import Graph, integer_attribute, text_attribute
+
 from .layers import Layer
 from .levels import MAX_BIAS_LEVEL, Modulated, Scaled, Scales, modulated_scales, scaled_weights
 
@@ -94,9 +95,15 @@ def _floats(graph: Graph, name: str) -> NDArray[np.float32]:
 
 
 def plain_step(weight: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A 127th of each output channel's largest weight."""
-    step: NDArray[np.float32] = np.maximum(np.abs(weight).max(axis=(1, 2, 3)) / MAX_LEVEL, 1e-10)
-    return step.astype(np.float32)
+    """A 127th of each output channel's largest weight, up to the next that FP16 can hold."""
+    return half_step(np.abs(weight).max(axis=(1, 2, 3)) / MAX_LEVEL)
+
+
+def half_step(step: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Steps as float32, none smaller, that FP16 holds exactly: one plan serves FP32's scales and FP16's."""
+    half = np.maximum(step, np.finfo(np.float16).smallest_subnormal).astype(np.float16)
+    raised = np.where(half < step, np.nextafter(half, np.float16(np.inf)), half)
+    return np.asarray(raised, np.float32)
 
 
 def plainly_rounded(weight: NDArray[np.float32], bias: NDArray[np.float32]) -> Rounded:

@@ -21,7 +21,8 @@ ALLOWED = {
         "irvis_train.student_files",
         "irvis_train.teacher",
     ),
-    "quantize": ("irvis_runtime",),
+    # Export runs first and lints what it writes; quantize lints what it makes of it, by the same rules.
+    "quantize": ("irvis_runtime", "irvis_export.graph", "irvis_export.lint"),
     "train": ("irvis_runtime",),
 }
 HEAVY = (

@@ -7,9 +7,9 @@ import pytest
 from numpy.typing import NDArray
 from onnx import ModelProto
 
+from irvis_export.graph import Graph, integers_attribute
 from irvis_quantize import int8
 from irvis_quantize.blocks import CHANNELS_FIRST
-from irvis_quantize.graph import Graph, integers_attribute
 from irvis_quantize.int8 import quantize, quantized_tensors
 from irvis_quantize.layers import context_tensors
 from irvis_quantize.range import Range

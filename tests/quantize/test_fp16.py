@@ -8,9 +8,9 @@ import pytest
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto
 
+from irvis_export.graph import Graph, cast_target
 from irvis_quantize.examples import extremes
 from irvis_quantize.fp16 import to_fp16
-from irvis_quantize.graph import Graph, cast_target
 from irvis_quantize.layers import context_tensors
 from irvis_quantize.sessions import open_bytes
 from irvis_runtime import make_context

@@ -30,13 +30,17 @@ GOOD = Fidelity(
 
 def test_good_passes_and_the_limit_itself_is_allowed() -> None:
     assert GOOD.failures(Limits()) == []
-    assert GOOD.failures(Limits(max_drop_db=25.0 - 24.9, min_agreement_db=41.0)) == []
+    assert GOOD.failures(Limits(25.0 - 24.9, 45.0, 41.0)) == []
 
 
 def test_each_failure_is_named() -> None:
     dropped = replace(GOOD, teacher_psnr_db=24.0)
     assert dropped.failures(Limits()) == ["PSNR to the teacher falls by 1.00 dB, allowed are 0.30"]
-    apart = replace(GOOD, worst_agreement_psnr_db=29.9)
+    noisy = replace(GOOD, teacher_psnr_db=25.0, agreement_psnr_db=44.9)
+    assert noisy.failures(Limits()) == [
+        "the pairs agree with FP32 by 44.9 dB in the mean, asked for are 45.0"
+    ]
+    apart = replace(GOOD, teacher_psnr_db=25.0, worst_agreement_psnr_db=29.9)
     assert apart.failures(Limits()) == ["the worst pair agrees with FP32 by 29.9 dB, asked for are 30.0"]
     both = replace(dropped, worst_agreement_psnr_db=10.0)
     assert len(both.failures(Limits())) == 2
@@ -52,6 +56,8 @@ def test_limits_that_switch_the_gate_off_are_refused(value: float) -> None:
         Limits(max_drop_db=value)
     with pytest.raises(ContractError, match="--min-agreement-db: expected a number of dB, got"):
         Limits(min_agreement_db=value)
+    with pytest.raises(ContractError, match="--min-mean-agreement-db: expected a number of dB, got"):
+        Limits(min_mean_agreement_db=value)
 
 
 def test_a_file_against_itself(tiny: ModelProto, examples: list[Example]) -> None:
@@ -71,7 +77,7 @@ def test_a_ruined_file_is_refused(tiny: ModelProto, examples: list[Example]) -> 
     ruined = quantize(tiny, {name: Range(-0.1, 0.1) for name in quantized_tensors(tiny)})
     found = measure(open_bytes(tiny), open_bytes(ruined), examples[:2])
     assert found.max_lsb > 20
-    assert len(found.failures(Limits())) == 2
+    assert len(found.failures(Limits())) == 3
     assert found.worst_agreement_psnr_db <= found.agreement_psnr_db
 
 

@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from irvis_quantize.graph import Graph, cast_target, move_casts_inward, sort_nodes
+from irvis_export.graph import Graph, cast_target, sort_nodes
+from irvis_quantize.casts import move_casts_inward
 from irvis_quantize.sessions import open_bytes
 from irvis_runtime.contract import FUSED
 from irvis_runtime.errors import BackendError

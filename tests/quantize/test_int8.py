@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
+from irvis_export.graph import Graph
 from irvis_quantize.examples import extremes
 from irvis_quantize.gate import psnr_db
-from irvis_quantize.graph import Graph
 from irvis_quantize.int8 import quantize, quantized_tensors
 from irvis_quantize.layers import context_tensors
 from irvis_quantize.range import Range

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import ModelProto
 
-from irvis_quantize.graph import Graph
+from irvis_export.graph import Graph
 from irvis_quantize.int8 import prepared, quantize, quantized_tensors
 from irvis_quantize.parts import part_scales
 from irvis_quantize.range import LEVELS, Range

@@ -9,14 +9,16 @@ import pytest
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, numpy_helper
 
+from irvis_export.graph import Graph
 from irvis_quantize import ranges
-from irvis_quantize.examples import Example, extremes, split
-from irvis_quantize.graph import Graph
+from irvis_quantize.examples import Example, extremes, middle, split
 from irvis_quantize.int8 import quantize, quantized_tensors
 from irvis_quantize.observe import observe
 from irvis_quantize.range import Range
 from irvis_quantize.ranges import Choice, Judge, choose_ranges
+from irvis_quantize.rounding import round_weights
 from irvis_quantize.sessions import open_bytes
+from irvis_quantize.weights import Rounded
 from irvis_runtime.contract import FUSED
 from irvis_runtime.errors import ContractError
 
@@ -24,9 +26,14 @@ Inputs = Callable[[int, int, int], dict[str, NDArray[np.generic]]]
 
 
 @pytest.fixture(scope="module")
-def choice(tiny: ModelProto, examples: list[Example]) -> Choice:
+def rounded(tiny: ModelProto, examples: list[Example]) -> dict[str, Rounded]:
+    return round_weights(tiny, [middle(example).inputs for example in split(examples)[0]])
+
+
+@pytest.fixture(scope="module")
+def choice(tiny: ModelProto, examples: list[Example], rounded: dict[str, Rounded]) -> Choice:
     calibration, held_out = split(examples)
-    return choose_ranges(tiny, calibration, held_out, extremes())
+    return choose_ranges(tiny, calibration, held_out, rounded, extremes())
 
 
 def test_takes_what_the_held_out_pairs_like_best(
@@ -55,18 +62,24 @@ def test_descent_says_what_each_share_cost(choice: Choice, tiny: ModelProto) -> 
 
 
 def test_a_bad_clip_is_not_taken(
-    tiny: ModelProto, examples: list[Example], monkeypatch: pytest.MonkeyPatch
+    tiny: ModelProto,
+    examples: list[Example],
+    rounded: dict[str, Rounded],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(ranges, "CLIP_SHARES", (0.05,))
     monkeypatch.setattr(ranges, "DESCENT_SHARES", ())
     calibration, held_out = split(examples)
-    found = choose_ranges(tiny, calibration, held_out, extremes())
+    found = choose_ranges(tiny, calibration, held_out, rounded, extremes())
     assert found.method == "minmax"
     assert found.held_out_error["local-mse"] > 1.5 * found.held_out_error["minmax"]
 
 
 def test_a_bad_min_max_is_not_taken(
-    tiny: ModelProto, examples: list[Example], monkeypatch: pytest.MonkeyPatch
+    tiny: ModelProto,
+    examples: list[Example],
+    rounded: dict[str, Rounded],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Bounds that an outlier stretched: shares of them are better, and are found."""
 
@@ -77,29 +90,35 @@ def test_a_bad_min_max_is_not_taken(
     monkeypatch.setattr(ranges, "DESCENT_SHARES", ())
     monkeypatch.setattr(ranges, "observe", stretched)
     calibration, held_out = split(examples)
-    found = choose_ranges(tiny, calibration, held_out, extremes())
+    found = choose_ranges(tiny, calibration, held_out, rounded, extremes())
     assert found.method != "minmax"
     assert found.held_out_error["local-mse"] < found.held_out_error["minmax"]
 
 
 def test_a_descent_that_does_not_generalize_is_not_taken(
-    tiny: ModelProto, examples: list[Example], monkeypatch: pytest.MonkeyPatch
+    tiny: ModelProto,
+    examples: list[Example],
+    rounded: dict[str, Rounded],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The teacher of the calibration pairs is black, so narrower ranges look better there and only there."""
     monkeypatch.setattr(ranges, "DESCENT_SHARES", (0.05,))
     calibration, held_out = split(examples)
     misled = [Example(e.name, e.inputs, np.zeros_like(e.target_hw)) for e in calibration]
-    found = choose_ranges(tiny, misled, held_out, extremes())
+    found = choose_ranges(tiny, misled, held_out, rounded, extremes())
     assert any(float(row["error_at_0.05"]) < float(row["error_before"]) for row in found.steps)
     assert not found.method.startswith("descent")
 
 
 def test_min_max_holds_the_extremes(
-    tiny: ModelProto, examples: list[Example], monkeypatch: pytest.MonkeyPatch
+    tiny: ModelProto,
+    examples: list[Example],
+    rounded: dict[str, Rounded],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(ranges, "CLIP_SHARES", (0.05,))
     monkeypatch.setattr(ranges, "DESCENT_SHARES", ())
-    found = choose_ranges(tiny, examples[:2], examples[2:3], extremes())
+    found = choose_ranges(tiny, examples[:2], examples[2:3], rounded, extremes())
     assert found.method == "minmax"
     names = list(found.ranges)
     watched = ModelProto()
@@ -136,7 +155,9 @@ def test_a_network_that_gives_nan_is_refused(tiny: ModelProto, examples: list[Ex
     values[3] = np.nan
     tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
     with pytest.raises(ContractError, match="expected finite bounds"):
-        choose_ranges(broken, examples[:2], examples[2:3], extremes())
+        choose_ranges(broken, examples[:2], examples[2:3], {}, extremes())
+    with pytest.raises(ContractError, match="expected finite inputs"):
+        round_weights(broken, [examples[0].inputs])
 
 
 def test_ranges_of_nothing_but_zero_are_possible(tiny: ModelProto, examples: list[Example]) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper
 
-from irvis_quantize.graph import Graph
+from irvis_export.graph import Graph
 from irvis_quantize.int8 import prepared, quantize, quantized_tensors
 from irvis_quantize.layers import quantized_layers
 from irvis_quantize.range import Range

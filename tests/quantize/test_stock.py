@@ -16,7 +16,7 @@ from irvis_runtime.__main__ import main as irvis
 
 def test_the_stock_quantizer_takes_the_same_convolutions(tiny: ModelProto, examples: list[Example]) -> None:
     calibration, held_out = split(examples)
-    choice = choose_ranges(tiny, calibration, held_out, [])
+    choice = choose_ranges(tiny, calibration, held_out, {}, [])
     own = quantize(tiny, choice.ranges, choice.rounded)
     rows = stock.compare(tiny, own, calibration, held_out)
     assert list(rows) == ["FP32", "irvis", *stock.METHODS]

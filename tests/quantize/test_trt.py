@@ -9,26 +9,31 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import ModelProto
 
+from irvis_export.graph import Graph
+from irvis_export.lint import find_faults
 from irvis_quantize.examples import extremes
 from irvis_quantize.gate import psnr_db
-from irvis_quantize.graph import Graph
 from irvis_quantize.layers import quantized_layers
-from irvis_quantize.lint import find_faults
 from irvis_quantize.rounding import round_weights
 from irvis_quantize.sessions import open_bytes
-from irvis_quantize.trt import symmetric_step, to_trt
-from irvis_quantize.weights import MAX_LEVEL
+from irvis_quantize.trt import TrtPlan, plan_trt, symmetric_step, to_fp16_trt, to_trt
+from irvis_quantize.weights import MAX_LEVEL, half_step
 from irvis_runtime.contract import FUSED
 
 Inputs = Callable[[int, int, int], dict[str, NDArray[np.generic]]]
 
 
 @pytest.fixture(scope="module", params=["tiny", "tiny_fine"])
-def pair_of_models(request: pytest.FixtureRequest, make_inputs: Inputs) -> tuple[ModelProto, ModelProto]:
-    """A FP32 model and its file for TensorRT."""
+def plan(request: pytest.FixtureRequest, make_inputs: Inputs) -> TrtPlan:
     model: ModelProto = request.getfixturevalue(request.param)
     inputs = [make_inputs(seed, 96, 128) for seed in range(4)]
-    return model, to_trt(model, inputs, extremes(), round_weights(model, inputs))
+    return plan_trt(model, inputs, extremes(), round_weights(model, inputs))
+
+
+@pytest.fixture(scope="module")
+def pair_of_models(plan: TrtPlan) -> tuple[ModelProto, ModelProto]:
+    """A FP32 model and its file for TensorRT."""
+    return plan.model, to_trt(plan)
 
 
 def test_only_what_convolutions_take_is_quantized(pair_of_models: tuple[ModelProto, ModelProto]) -> None:
@@ -75,3 +80,41 @@ def test_a_step_is_at_most_what_holds_all(values: list[float]) -> None:
 def test_an_outlier_does_not_cost_the_others_their_levels() -> None:
     values = np.append(np.random.default_rng(1).normal(0.0, 1.0, 100_000), 60.0).astype(np.float32)
     assert float(symmetric_step(values, 60.0)) < 0.8 * 60.0 / MAX_LEVEL
+
+
+def test_fp16_has_the_same_levels_and_all_its_scales_are_fp16(plan: TrtPlan) -> None:
+    """Then TensorRT finds float16 on both sides of each convolution, typed in the graph."""
+    full, half = Graph(to_trt(plan)), Graph(to_fp16_trt(plan))
+    assert [(o.domain, o.version) for o in half.model.opset_import] == [("", 19)]
+    assert find_faults(half.model) == []
+    for op_type in ("QuantizeLinear", "DequantizeLinear"):
+        scales = [[np.asarray(g.value(node.input[1])) for node in g.nodes(op_type)] for g in (full, half)]
+        assert len(scales[0]) == len(scales[1]) > 0
+        assert {scale.dtype for scale in scales[1]} == {np.dtype(np.float16)}
+        for name in {node.input[1] for node in full.nodes(op_type)}:
+            np.testing.assert_array_equal(full.value(name), np.asarray(half.value(name), np.float32))
+
+
+def test_fp16_agrees_with_fp32_around_the_same_levels(plan: TrtPlan, make_inputs: Inputs) -> None:
+    full, half = open_bytes(to_trt(plan)), open_bytes(to_fp16_trt(plan))
+    for seed in range(20, 23):
+        inputs = make_inputs(seed, 96, 128)
+        fused, expected = (session.run([FUSED], inputs)[0].astype(np.float32) for session in (half, full))
+        assert psnr_db(fused - expected) > 40.0
+
+
+def test_a_layer_that_is_kept_has_no_levels(plan: TrtPlan) -> None:
+    kept = next(iter(plan.taken))
+    graph = Graph(to_trt(plan, [kept]))
+    conv = next(node for node in graph.nodes("Conv") if node.name == kept)
+    makers = [graph.producer.get(name) for name in conv.input[:2]]
+    assert all(maker is None or maker.op_type != "DequantizeLinear" for maker in makers)
+    assert find_faults(graph.model) == []
+
+
+@given(st.floats(0.0, 1e3, width=32))
+def test_a_step_for_fp16_is_the_next_that_it_holds(value: float) -> None:
+    step = half_step(np.array([value], np.float32))
+    assert step[0] == np.float32(np.float16(step[0]))
+    assert step[0] >= value
+    assert step[0] <= value * (1 + 2.0**-10) + 6e-8

@@ -13,6 +13,7 @@ from irvis_runtime.board import describe
 from irvis_runtime.cli import Parser
 from irvis_runtime.errors import ContractError
 
+from .calibration import find_calibrations
 from .html import Benches, html_page
 from .markdown import markdown_page
 from .pareto import find_points, is_wanted, pareto_chart
@@ -32,14 +33,24 @@ def main(argv: Sequence[str]) -> int:
         default=Path("report.html"),
         help="default: report.html",
     )
+    parser.add_argument(
+        "--calibration",
+        metavar="CALIBRATION.json",
+        type=Path,
+        action="append",
+        default=[],
+        help="what `irvis quantize` wrote; of a bench in a model directory it is found; may be repeated",
+    )
     arguments = parser.parse_args(argv)
     command = shlex.join(["irvis", "report", *argv])
-    written = write_report(arguments.benches, arguments.output, command)
+    written = write_report(arguments.benches, arguments.output, command, arguments.calibration)
     sys.stdout.write("".join(f"wrote {path}\n" for path in written))
     return 0
 
 
-def write_report(bench_paths: Sequence[Path], output: Path, command: str) -> tuple[Path, ...]:
+def write_report(
+    bench_paths: Sequence[Path], output: Path, command: str, calibration_paths: Sequence[Path] = ()
+) -> tuple[Path, ...]:
     """Writes `output`, the Markdown file and, of several models, the chart beside it; returns their paths."""
     if output.suffix.lower() not in (".html", ".htm"):
         raise ContractError(f"{output}: expected an output that ends in .html; the Markdown goes beside it")
@@ -47,8 +58,9 @@ def write_report(bench_paths: Sequence[Path], output: Path, command: str) -> tup
     heading = find_heading(benches)
     only = [bench for _, bench in benches.values()]
     chart = output.with_name(f"{output.stem}_pareto.svg") if is_wanted(only) else None
-    page = html_page(benches, heading, command)
-    text = markdown_page(benches, heading, command, output.parent, chart)
+    calibrations = find_calibrations(list(benches.values()), calibration_paths)
+    page = html_page(benches, heading, command, calibrations)
+    text = markdown_page(benches, heading, command, output.parent, chart, calibrations)
     markdown = output.with_suffix(".md")
     write_text(output, page)
     write_text(markdown, text)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 from irvis_runtime.bench.file import Bench, PictureSet
+from irvis_runtime.model_files.calibration_file import CalibrationFile
 
+from .calibration import Calibrations, files_table, layer_tables
+from .calibration import score_text as score_by_calibration
 from .chart import latency_chart
 from .facts import machine_facts, model_facts, subtitle
 from .findings import find
@@ -21,7 +26,9 @@ Benches = Mapping[str, tuple[Path, Bench]]
 """Heading -> bench file and its content."""
 
 
-def html_page(benches: Benches, heading: str, command: str) -> str:
+def html_page(
+    benches: Benches, heading: str, command: str, calibrations: Calibrations = MappingProxyType({})
+) -> str:
     """The whole page; `command` is what made the report."""
     only = [bench for _, bench in benches.values()]
     is_comparison = len(only) > 1
@@ -42,7 +49,10 @@ def html_page(benches: Benches, heading: str, command: str) -> str:
                 element("p", subtitle([bench]), class_="lead"),
             ]
         body.append(_section(path, bench))
-    body += _regenerate([bench.command for bench in only], command)
+    for text, (path, calibration) in calibrations.items():
+        body.append(_calibration(text, path, calibration))
+    commands = [*(bench.command for bench in only), *(found.command for _, found in calibrations.values())]
+    body += _regenerate(commands, command)
     return _document(heading, join(*body))
 
 
@@ -118,14 +128,29 @@ def _facts(table: Table) -> Html:
     return element("table", element("tbody", *rows), class_="facts")
 
 
+def _calibration(heading: str, path: Path, calibration: CalibrationFile) -> Html:
+    parts = [element("h2", heading), _table(files_table(calibration))]
+    for text, table, bars in layer_tables(calibration):
+        parts += [element("h3", text), bars, _table(table)]
+    if calibration.pictures:
+        parts.append(element("h3", "What suffered most"))
+    for pictures in calibration.pictures:
+        parts.append(_picture_set(path, pictures, partial(score_by_calibration, calibration)))
+    return join(*parts)
+
+
 def _pictures(path: Path, bench: Bench) -> list[Html]:
     if not bench.pictures:
         return []
-    return [element("h3", "Pictures"), *(_picture_set(path, bench, pictures) for pictures in bench.pictures)]
+    sets = [
+        _picture_set(path, pictures, partial(score_text, bench, pictures.pair)) for pictures in bench.pictures
+    ]
+    return [element("h3", "Pictures"), *sets]
 
 
-def _picture_set(path: Path, bench: Bench, pictures: PictureSet) -> Html:
-    figures = [_figure(path, bench, pictures, name) for name in picture_names(pictures)]
+def _picture_set(path: Path, pictures: PictureSet, score: Callable[[str], str]) -> Html:
+    """`score`: what is said of a picture by its name."""
+    figures = [_figure(path, pictures, name, score(name)) for name in picture_names(pictures)]
     return element(
         "section",
         element("h4", pictures.pair),
@@ -135,14 +160,14 @@ def _picture_set(path: Path, bench: Bench, pictures: PictureSet) -> Html:
     )
 
 
-def _figure(path: Path, bench: Bench, pictures: PictureSet, name: str) -> Html:
+def _figure(path: Path, pictures: PictureSet, name: str, score: str) -> Html:
     picture = find_picture(path, pictures.files[name])
     called = difference_text(pictures) if name == "difference" else title(name)
     if picture is None:
         shown = element("div", f"not found: {pictures.files[name]}", class_="absent")
     else:
         shown = element("img", src=data_uri(picture), alt=f"{called} of {pictures.pair}", loading="lazy")
-    caption = element("figcaption", element("b", called), score_text(bench, pictures.pair, name))
+    caption = element("figcaption", element("b", called), score)
     return element("figure", shown, caption)
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import quote
 
 from irvis_runtime.bench.file import Bench, PictureSet
+from irvis_runtime.model_files.calibration_file import CalibrationFile
 
+from .calibration import Calibrations, files_table, layer_tables
 from .facts import machine_facts, model_facts, subtitle
 from .findings import find
 from .html import Benches
@@ -18,7 +21,12 @@ from .tables import Cell, Table, comparison_table, headline_table, metrics_table
 
 
 def markdown_page(
-    benches: Benches, heading: str, command: str, folder: Path, chart: Path | None = None
+    benches: Benches,
+    heading: str,
+    command: str,
+    folder: Path,
+    chart: Path | None = None,
+    calibrations: Calibrations = MappingProxyType({}),
 ) -> str:
     """The whole text; pictures are referred to relative to `folder`, where it will lie.
 
@@ -37,9 +45,10 @@ def markdown_page(
         if len(only) > 1:
             parts += [f"## {escape_markdown(text)}", escape_markdown(subtitle([bench]))]
         parts += _section(path, bench, folder)
-    commands = "\n".join(
-        printable(line).replace("```", "` ` `") for line in [*(b.command for b in only), command]
-    )
+    for text, (path, calibration) in calibrations.items():
+        parts += _calibration(text, path, calibration, folder)
+    made = [*(b.command for b in only), *(found.command for _, found in calibrations.values()), command]
+    commands = "\n".join(printable(line).replace("```", "` ` `") for line in made)
     parts += ["### How to make this again", f"```sh\n{commands}\n```"]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -63,6 +72,14 @@ def _section(path: Path, bench: Bench, folder: Path) -> list[str]:
         "### Every pair",
         _table(pairs_table(bench)),
     ]
+
+
+def _calibration(heading: str, path: Path, calibration: CalibrationFile, folder: Path) -> list[str]:
+    parts = [f"## {escape_markdown(heading)}", _table(files_table(calibration))]
+    for text, table, _ in layer_tables(calibration):
+        parts += [f"### {escape_markdown(text)}", _table(table)]
+    sets = [_picture_set(path, pictures, folder) for pictures in calibration.pictures]
+    return [*parts, *(["### What suffered most", *sets] if sets else [])]
 
 
 def _sentences(heading: str, sentences: tuple[str, ...]) -> list[str]:

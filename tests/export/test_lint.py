@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from irvis_quantize.lint import RULES, find_faults
+from irvis_export.lint import RULES, find_faults
 
 Arrays = dict[str, NDArray[np.generic]]
 STEP = np.array(0.1, np.float32)
@@ -76,6 +76,17 @@ BROKEN: dict[str, list[ModelProto]] = {
     "activation-first": [
         graph([node("Conv", "x w", "c"), *pair("c", "real"), node("Relu", "real", "y")], STORED),
     ],
+    "levels-reach": [
+        graph(
+            [
+                *pair("x", "real"),
+                node("Cast", "real", "half", to=TensorProto.FLOAT16),
+                node("Conv", "half w", "y"),
+            ],
+            STORED | {"w": np.ones((4, 4, 3, 3), np.float16)},
+        ),
+    ],
+    "half-scales": [graph([*pair("x", "real"), CONV], STORED | {"step": np.array(0.1, np.float16)})],
     "float-outputs": [graph([node("Conv", "x w", "c"), *pair("c", "y")], STORED)],
     "whole-bytes": [
         graph([node("Cast", "x", "y", to=TensorProto.UINT8)], {}),

@@ -1,13 +1,16 @@
 """What TensorRT would refuse or run slowly, read off an ONNX graph; each rule with its source.
 
+`irvis export` and `irvis quantize` keep RULES in every file for TensorRT; dla.py has those of the DLA.
+
 Sources: [types] NVIDIA TensorRT, "Working with Quantized Types"; [ops] onnx-tensorrt, docs/operators.md;
 [src] NvInfer.h; [dla] NVIDIA TensorRT, "Working with DLA".
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto
@@ -26,6 +29,7 @@ SLOW_ACTIVATIONS = {
     "Softplus",
     "Swish",
 }
+HALF_SCALES_OPSET = 19
 MOVEMENTS = {"Slice", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "DepthToSpace", "SpaceToDepth"}
 WHOLE_PICTURE = {"InstanceNormalization", "LayerNormalization", "GroupNormalization", "BatchNormalization"}
 
@@ -91,6 +95,28 @@ def _activation_first(graph: Graph, node: NodeProto) -> Iterator[str]:
         yield f"expected {after.op_type} before it, got it behind"
 
 
+def _levels_reach_convolutions(graph: Graph, node: NodeProto) -> Iterator[str]:
+    """[types] Nothing stands between DequantizeLinear and a convolution: with a cast there it is not INT8."""
+    if node.op_type != "Conv":
+        return
+    for name in node.input[:2]:
+        cast = graph.producer.get(name)
+        source = None if cast is None else graph.producer.get(cast.input[0])
+        is_cast = cast is not None and cast.op_type == "Cast"
+        if is_cast and source is not None and source.op_type == "DequantizeLinear":
+            yield "expected levels dequantized to the type that it takes, got a cast behind them"
+
+
+def _half_scales(graph: Graph, node: NodeProto) -> Iterator[str]:
+    """[ops] FP16 scales begin with opset 19, which TensorRT takes from 10.0 on."""
+    if node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
+        return
+    scale = graph.initializers.get(node.input[1])
+    opset = max((entry.version for entry in graph.model.opset_import if not entry.domain), default=0)
+    if scale is not None and scale.data_type == TensorProto.FLOAT16 and opset < HALF_SCALES_OPSET:
+        yield f"expected opset {HALF_SCALES_OPSET} or newer for a scale of FP16, got {opset}"
+
+
 def _not_on_outputs(graph: Graph, node: NodeProto) -> Iterator[str]:
     """[types] The graph's outputs are not quantized: that costs a reformat."""
     outputs = {output.name for output in graph.model.graph.output}
@@ -129,6 +155,8 @@ RULES: dict[str, Rule] = {
     "stored-scale": _stored_steps,
     "per-tensor": _per_tensor,
     "activation-first": _activation_first,
+    "levels-reach": _levels_reach_convolutions,
+    "half-scales": _half_scales,
     "float-outputs": _not_on_outputs,
     "whole-bytes": _whole_bytes,
     "operators": _known_operators,
@@ -136,12 +164,12 @@ RULES: dict[str, Rule] = {
 }
 
 
-def find_faults(model: ModelProto) -> list[Fault]:
+def find_faults(model: ModelProto, rules: Mapping[str, Rule] = MappingProxyType(RULES)) -> list[Fault]:
     """Everything in a graph that breaks a rule; empty for one that TensorRT should take as it is."""
     graph = Graph(ModelProto.FromString(model.SerializeToString()))
     return [
         Fault(name, node.name or node.op_type, text)
         for node in graph.model.graph.node
-        for name, rule in RULES.items()
+        for name, rule in rules.items()
         for text in rule(graph, node)
     ]

@@ -1,0 +1,76 @@
+"""What the INT8 files are built from: the graph of each for any set of layers that stay floats."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from onnx import ModelProto
+
+from irvis_runtime.model_files.calibration_file import Levels
+
+from .examples import Example, extremes, middle
+from .int8 import prepared, quantize
+from .layers import before_shuffle, quantized_layers
+from .mixed import Build
+from .ranges import Choice, choose_ranges
+from .rounding import round_weights
+from .trt import TrtPlan, plan_trt, to_fp16_trt, to_trt
+
+CAMERA_HW = (480, 640)
+"""Noise at a camera's size has other thumbnails than at a small one."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One way to levels: which layers there are, what they take, and the graph."""
+
+    builds: Mapping[str, Build]
+    """By precision; layers are moved by the first, and the others move the same."""
+    taken: Mapping[str, str]
+    """Convolution -> the tensor whose levels it takes, in the graph's order."""
+    levels: tuple[Levels, ...]
+    choice: Choice | None = None
+    """How the ranges were found, where they were searched for."""
+
+
+def plan_all(
+    model: ModelProto, precisions: Sequence[str], calibration: Sequence[Example], held_out: Sequence[Example]
+) -> dict[str, Plan]:
+    """The plans that these precisions need: "int8" for ONNX Runtime's file, "trt" for those for TensorRT."""
+    wants_trt = any(name.endswith("-trt") for name in precisions)
+    if "int8" not in precisions and not wants_trt:
+        return {}
+    inputs = [middle(example).inputs for example in calibration]
+    rounded = round_weights(model, inputs)
+    plans = {}
+    if "int8" in precisions:
+        choice = choose_ranges(model, calibration, held_out, rounded, extremes(), extremes(CAMERA_HW))
+        plans["int8"] = _int8_plan(model, choice)
+    if wants_trt:
+        plans["trt"] = _trt_plan(plan_trt(model, inputs, extremes(), rounded), precisions)
+    return plans
+
+
+def _int8_plan(model: ModelProto, choice: Choice) -> Plan:
+    graph = prepared(model)
+    taken = {layer.conv.name: before_shuffle(graph, layer.conv.input[0]) for layer in quantized_layers(graph)}
+    levels = []
+    for name, span in choice.ranges.items():
+        scale, zero_point = span.scale_and_zero_point()
+        levels.append(Levels(name, *span.ends(), float(scale), zero_point, choice.clipped_share[name]))
+
+    def build(kept: Collection[str]) -> ModelProto:
+        return quantize(model, choice.ranges, choice.rounded, kept)
+
+    return Plan({"int8": build}, taken, tuple(levels), choice)
+
+
+def _trt_plan(trt: TrtPlan, precisions: Sequence[str]) -> Plan:
+    # The file that loses more comes first.
+    builds: dict[str, Build] = {
+        "int8-fp16-trt": lambda kept: to_fp16_trt(trt, kept),
+        "int8-trt": lambda kept: to_trt(trt, kept),
+    }
+    asked = {name: build for name, build in builds.items() if name in precisions}
+    return Plan(asked, trt.taken, tuple(trt.steps.values()))
