@@ -258,6 +258,10 @@ def test_a_rig_is_read_again_while_the_picture_goes_on(
         until(lambda: run.live.rig.limits.hold_ms == 700)
         assert run.live.rig.registration.homography is not None
         until(run.count(5))
+        shown = BREAKABLE.replace('sink = "null://"', 'sink = "null://"\nview = "visible"')
+        run.rig.write_text(shown)
+        run.reloader.request()
+        until(lambda: run.live.branches[0].view == "visible")
         run.rig.write_text("[visible\n")
         run.reloader.request()
         until(lambda: not run.reloader.is_requested)
@@ -269,7 +273,7 @@ def test_a_rig_is_read_again_while_the_picture_goes_on(
         until(run.count(5))
         assert run.live.state == "fusing"
     told = capsys.readouterr().err
-    assert told.count("the rig was reloaded\n") == 2
+    assert told.count("the rig was reloaded\n") == 3
     assert told.count("the rig was not reloaded: ") == 1
     assert "not changed while running: output; restart to use them" in told
     assert run.largest_gap_s() < LONGEST_GAP_S

@@ -30,6 +30,8 @@ def test_limits_registration_context_and_latencies_are_taken() -> None:
         fusion={"context_s": 0.5},
         visible={"source": "test://", "latency_ms": 20},
         picture={"corner": True},
+        thermal={"palette": "ironbow"},
+        output=[{"sink": "null://", "view": "thermal"}],
     )
     assert changeable(rig(), wanted) == (wanted, [])
 
