@@ -31,8 +31,9 @@ Inputs = Callable[[int, int, int], dict[str, NDArray[np.generic]]]
 # A level that falls to the other side of a half somewhere inside moves some pixels by more than one level:
 # sums of floats are made in another order. That is so rare that a wrong place of a Q/DQ cannot hide in it.
 MAX_SHARE_BEYOND_1_LSB = 1e-4
-# Of trained weights: the blend's reach 60, so that a level more or less inside shows. On parts of three pictures
-# irvis-n's and irvis-m's INT8 agreed to the bit, irvis-s's (a Resize of floats) to 0.5 %, its int8-trt to 3 %.
+# Of trained weights: the blend's reach 60, so that a level more or less inside shows. On parts of three
+# pictures irvis-n's and irvis-m's INT8 agreed to the bit, irvis-s's (a Resize of floats) to 0.5 %, its
+# int8-trt to 3 %.
 MAX_SHIPPED_SHARE_BEYOND_1_LSB = 0.05
 
 
