@@ -35,7 +35,8 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
 def test_writes_a_model_that_runs(tiny_model_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert irvis(["export", str(tiny_model_dir)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 5
+    assert len(lines) == 6
+    assert lines[5].startswith("DLA: ")
     assert "640x480: differs by at most" in lines[0]
     manifest = load_manifest(tiny_model_dir)
     assert set(manifest.files) == {"fp32"}
