@@ -92,7 +92,7 @@ def test_what_does_not_fit_names_what_to_look_at() -> None:
 A_FRAME_WITHOUT_NEW_WRAPPERS = """
 import time
 from gi.module import IntrospectionModule
-from irvis_runtime.cameras.frames import frame_from_sample
+from irvis_runtime.cameras.frames import FrameReader
 from irvis_runtime.gstreamer import *
 
 gst()
@@ -105,7 +105,7 @@ launch = "videotestsrc num-buffers=3 ! video/x-raw,format=NV12,width=64,height=4
 pipeline = build_pipeline(Description(launch))
 start_pipeline(pipeline, time.monotonic_ns())
 frames = pipeline.get_by_name("frames")
-assert frame_from_sample(frames.try_pull_sample(5 * gst().SECOND), 0).luma_hw.shape == (48, 64)
+assert FrameReader(0).read(frames.try_pull_sample(5 * gst().SECOND)).luma_hw.shape == (48, 64)
 while stop_reason(pipeline, gst().SECOND) is None:
     frames.try_pull_sample(0)
 stop_pipeline(pipeline)

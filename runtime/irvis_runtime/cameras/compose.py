@@ -145,7 +145,7 @@ class Composer:
         # A frozen camera's picture is held, and shown at the time of the repeats.
         time_ns = self.thermal.seen_ns
         if visible is None:
-            infrared_hw, is_full_range, colorimetry = self._eight_bit(frame), True, FULL_RANGE
+            infrared_hw, is_full_range, colorimetry = self.thermal.eight_bit(frame), True, FULL_RANGE
         else:
             infrared_hw = self._infrared_on_visible(frame, _size(visible.luma_hw))
             is_full_range, colorimetry = visible.is_full_range, visible.colorimetry
@@ -172,14 +172,11 @@ class Composer:
         """The registered infrared picture; made once where a slow camera's frame serves several pictures."""
         if self._warped is None or self._warped[:2] != (frame.time_ns, size_hw):
             with self._times.stage("infrared to 8 bit"):
-                grey_hw = self._eight_bit(frame)
+                grey_hw = self.thermal.eight_bit(frame)
             with self._times.stage("register"):
                 warped_hw = self._registration.warp(grey_hw, size_hw)
             self._warped = frame.time_ns, size_hw, warped_hw
         return self._warped[2]
-
-    def _eight_bit(self, frame: Frame) -> NDArray[np.uint8]:
-        return self.thermal.eight_bit(frame)
 
 
 def _picture(frame: Frame, luma_hw: NDArray[np.uint8]) -> Picture:

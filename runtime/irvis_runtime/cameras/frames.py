@@ -100,11 +100,6 @@ class FrameReader:
         return self.form
 
 
-def frame_from_sample(sample: Any, base_time_ns: int, latency_ns: int = 0) -> Frame:
-    """Returns one sample's frame, which owns its memory."""
-    return FrameReader(base_time_ns, latency_ns).read(sample)
-
-
 def _parsed(caps: Any) -> Form:
     info = gst_video().VideoInfo.new_from_caps(caps)
     name = caps.get_structure(0).get_string("format")

@@ -32,11 +32,6 @@ class ShutterWatch:
         """For how long the last picture has been repeated; 0 where the newest one is new."""
         return max(self._seen_ns - self._new_ns, 0) / 1e6
 
-    @property
-    def frozen_since_ns(self) -> int | None:
-        """When the picture that is frozen was taken; None where the camera is not frozen."""
-        return self._new_ns if self.is_frozen else None
-
     def is_new(self, picture_hw: NDArray[Any], time_ns: int, is_calibrating: bool | None = None) -> bool:
         """Takes the next picture, which must not change afterwards; False for a repeat."""
         self._seen_ns = time_ns

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from irvis_runtime.cameras.frames import Frame, frame_from_sample
+from irvis_runtime.cameras.frames import Frame, FrameReader
 from irvis_runtime.cameras.sources import FORMATS, Role
 from irvis_runtime.gstreamer import Description, build_pipeline, packed, start_pipeline, stop_pipeline
 
@@ -32,7 +32,7 @@ def through(gstreamer: ModuleType, caps: str, planes: list[NDArray[Any]], tail: 
         pipeline.get_by_name("in").push_buffer(buffer)
         sample = pipeline.get_by_name("out").try_pull_sample(5 * gstreamer.SECOND)
         assert sample is not None
-        frame = frame_from_sample(sample, base_time_ns, latency_ns=5_000_000)
+        frame = FrameReader(base_time_ns, latency_ns=5_000_000).read(sample)
         assert frame.time_ns == base_time_ns + 35_000_000
         return frame
     finally:
@@ -118,4 +118,4 @@ def test_every_camera_keeps_its_own_kind_of_luma(
     sample = pipeline.get_by_name("out").try_pull_sample(5 * gstreamer.SECOND)
     stop_pipeline(pipeline)
     assert sample.get_caps().get_structure(0).get_string("format") == expected
-    assert frame_from_sample(sample, 0).is_full_range == expected.startswith("GRAY")
+    assert FrameReader(0).read(sample).is_full_range == expected.startswith("GRAY")

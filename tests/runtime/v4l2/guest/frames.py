@@ -7,7 +7,7 @@ import sys
 import time
 from typing import Any
 
-from irvis_runtime.cameras.frames import frame_from_sample
+from irvis_runtime.cameras.frames import FrameReader
 from irvis_runtime.cameras.sources import make_source
 from irvis_runtime.gstreamer import build_pipeline, gst, start_pipeline, stop_pipeline, stop_reason
 
@@ -27,7 +27,7 @@ def main(uri: str, role: str, count: int) -> None:
     while count:
         sample = appsink.try_pull_sample(gst().SECOND // 10)
         if sample is not None:
-            frame = frame_from_sample(sample, base_time_ns)
+            frame = FrameReader(base_time_ns).read(sample)
             tell(
                 age_ms=(time.monotonic_ns() - frame.time_ns) / 1e6,
                 time_ms=(frame.time_ns - base_time_ns) / 1e6,
