@@ -38,7 +38,8 @@ def smooth(seed: int, dtype: type = np.uint8) -> NDArray[Any]:
     rough = np.random.default_rng(seed).uniform(40, 200, (HEIGHT, WIDTH)).astype(np.float32)
     grey = cv2.GaussianBlur(rough, (0, 0), 6)
     grey = (grey - grey.min()) / (grey.max() - grey.min())
-    return np.rint(grey * (30000 if dtype is np.uint16 else 200)).astype(dtype)
+    levels: NDArray[Any] = np.rint(grey * (30000 if dtype is np.uint16 else 200)).astype(dtype)
+    return levels
 
 
 @pytest.fixture
