@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from irvis_runtime.gstreamer import (
     Description,
     build_pipeline,
     gst,
+    launch_text,
     packed,
     start_pipeline,
     stop_pipeline,
@@ -119,3 +121,24 @@ def test_no_wrapper_is_left_for_two_threads_to_make_at_once() -> None:
         [sys.executable, "-c", A_FRAME_WITHOUT_NEW_WRAPPERS], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.usefixtures("needs_gstreamer")
+def test_elements_that_a_decodebin_makes_get_their_properties() -> None:
+    plugged: dict[str, dict[str, Any]] = {
+        "jpegdec": {"max-errors": 7, "of-another-release": 1},
+        "nvv4l2decoder": {"disable-dpb": True},
+    }
+    launch = "videotestsrc num-buffers=2 ! jpegenc ! decodebin ! fakesink"
+    pipeline = build_pipeline(Description(launch, plugged=plugged))
+    start_pipeline(pipeline, time.monotonic_ns())
+    assert stop_reason(pipeline, 20 * gst().SECOND) == "end of stream"
+    made = {}
+    found = pipeline.iterate_recurse()
+    while (step := found.next())[0] == gst().IteratorResult.OK:
+        made[step[1].get_factory().get_name()] = step[1]
+    assert made["jpegdec"].get_property("max-errors") == 7
+    stop_pipeline(pipeline)
+    assert launch_text(Description("fakesrc ! fakesink", plugged=plugged)) == (
+        "fakesrc ! fakesink # jpegdec max-errors=7 of-another-release=1, nvv4l2decoder disable-dpb=true"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import threading
 import time
@@ -232,3 +233,11 @@ def until() -> Until:
             time.sleep(0.02)
 
     return wait
+
+
+@pytest.fixture
+def port() -> int:
+    """A TCP port that nobody has."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
