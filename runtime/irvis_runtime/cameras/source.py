@@ -53,6 +53,11 @@ class Source:
 Maker = Callable[[Uri, Role, Platform], Source]
 
 
+def made_here(uri: Uri, launch: str, feed: Feed | None) -> Source:
+    """Returns a source whose pictures this process makes or reads: what it loses does not come back."""
+    return Source(uri.text, Description(launch), on_end="finish", is_certain=True, feed=feed, is_lent=True)
+
+
 def decode(role: Role, platform: Platform, still: str = "") -> str:
     """Returns the text: whatever comes -> system memory in the role's format -> appsink."""
     decodebin = 'decodebin expose-all-streams=false caps="video/x-raw(ANY)"'

@@ -23,7 +23,7 @@ from .generated import TestOptions, make_feed, test_launch
 from .network_sources import open_rtsp, open_udp, rtsp_uri
 from .source import APPSINK as APPSINK
 from .source import FORMATS as FORMATS
-from .source import Maker, decode, jetson_format
+from .source import Maker, decode, jetson_format, made_here
 from .source import OnEnd as OnEnd
 from .source import Role as Role
 from .source import Source as Source
@@ -48,14 +48,7 @@ def _test(uri: Uri, role: Role, platform: Platform) -> Source:
     options = query_options(TestOptions, uri)
     launch = f"{test_launch(options, role)} ! {APPSINK} sync=false"
     feed = None if options.pattern else make_feed(options, role)
-    return Source(
-        uri.text,
-        Description(launch),
-        on_end="finish",
-        is_certain=True,
-        feed=feed,
-        is_lent=True,
-    )
+    return made_here(uri, launch, feed)
 
 
 @dataclass(frozen=True)

@@ -10,16 +10,6 @@ from irvis_runtime.cameras.v4l2_formats import capture_formats
 from irvis_runtime.doctor import live
 from irvis_runtime.doctor.check import OK, WARNING, Check
 from irvis_runtime.errors import BackendError
-from irvis_runtime.gstreamer import gst
-
-
-@pytest.fixture
-def gstreamer() -> None:
-    """Skips the test where GStreamer or its Python binding is absent."""
-    try:
-        gst()
-    except BackendError as error:
-        pytest.skip(f"GStreamer is not here: {error}")
 
 
 @pytest.mark.usefixtures("gstreamer")
