@@ -1,4 +1,4 @@
-"""Rigs, cameras that can be broken, and live runs inside the test's process with a record of what goes out."""
+"""Rigs, cameras that can be broken, and live runs in the test's process with a record of what goes out."""
 
 from __future__ import annotations
 
