@@ -199,6 +199,7 @@ class Live:
 
     def _step(self) -> None:
         """Waits for a frame; where it makes a picture, hands that to every output."""
+        self.inbox.wakes_for_infrared = self._is_visible_away()
         visible, infrared = self.inbox.take(WAIT_S)
         for frame in infrared:
             self._take_infrared(frame)

@@ -54,6 +54,10 @@ class Registration:
         """Takes the size of the infrared camera's pictures, on which the common view depends."""
         self._infrared_hw = size_hw
 
+    def take_over(self, other: Registration) -> None:
+        """Goes on with the infrared camera's size, so that the common view is known from the first frame."""
+        self._infrared_hw = other._infrared_hw
+
     def cropped(self, frame: Frame) -> Frame:
         """Returns the visible frame, or the part of it that both cameras see where the rig asks for that.
 
