@@ -1,9 +1,11 @@
 #!/bin/bash
-# The service's user, its unit, and their removal. Sourced by install.sh.
+# The service's user, its units, and their removal. Sourced by install.sh.
 # shellcheck disable=SC2034,SC2154  # the variables are install.sh's
 
 readonly UNIT=irvis-live.service
-readonly UNIT_FILE=/etc/systemd/system/$UNIT
+# The others are started by it.
+readonly UNITS=("$UNIT" irvis-argus.path irvis-argus.service)
+readonly UNIT_FOLDER=/etc/systemd/system
 readonly SERVICE_USER=irvis
 
 install_user() {
@@ -24,26 +26,30 @@ install_user() {
     say "    $SERVICE_USER: $(in_root id -nG "$SERVICE_USER" 2>/dev/null || printf 'not made yet')"
 }
 
-# The unit for this prefix.
-unit_text() { sed "s|/opt/irvis|$prefix|g" "$here/$UNIT"; }
+# The unit $1 for this prefix.
+unit_text() { sed "s|/opt/irvis|$prefix|g" "$here/$1"; }
 
 write_unit() {
-    unit_text >"$root$UNIT_FILE.new" && mv "$root$UNIT_FILE.new" "$root$UNIT_FILE"
+    local file=$root$UNIT_FOLDER/$1
+    unit_text "$1" >"$file.new" && mv "$file.new" "$file"
 }
 
 # In an image that is being made no systemd runs; its links are made all the same.
 is_systemd_running() { [[ -z $root && -d /run/systemd/system ]]; }
 
 install_service() {
+    local name is_written=false
     $with_service || return 0
     say "Service"
-    if [[ $(unit_text) == "$(cat "$root$UNIT_FILE" 2>/dev/null)" ]]; then
-        say "    unchanged, $UNIT_FILE"
-    else
-        is_restart_needed=true
-        change "write $UNIT_FILE" write_unit
-        ! is_systemd_running || change "tell systemd of it" systemctl daemon-reload
-    fi
+    for name in "${UNITS[@]}"; do
+        if [[ $(unit_text "$name") == "$(cat "$root$UNIT_FOLDER/$name" 2>/dev/null)" ]]; then
+            say "    unchanged, $UNIT_FOLDER/$name"
+        else
+            is_restart_needed=true is_written=true
+            change "write $UNIT_FOLDER/$name" write_unit "$name"
+        fi
+    done
+    ! $is_written || ! is_systemd_running || change "tell systemd of it" systemctl daemon-reload
     in_root systemctl is-enabled --quiet "$UNIT" 2>/dev/null ||
         change "enable $UNIT, so that it starts with the system" in_root systemctl enable --quiet "$UNIT"
     is_systemd_running || return 0
@@ -58,10 +64,10 @@ remove_files() { rm -rf "$root$prefix/venv" "$root$prefix/releases" "$root$prefi
 
 uninstall() {
     say "Uninstall"
-    if [[ -e $root$UNIT_FILE ]]; then
-        ! is_systemd_running || change "stop $UNIT" systemctl stop "$UNIT"
+    if [[ -e $root$UNIT_FOLDER/$UNIT ]]; then
+        ! is_systemd_running || change "stop $UNIT" systemctl stop "${UNITS[@]}"
         change "disable $UNIT" in_root systemctl disable --quiet "$UNIT"
-        change "remove $UNIT_FILE" rm -f "$root$UNIT_FILE"
+        change "remove its units from $UNIT_FOLDER" rm -f "${UNITS[@]/#/$root$UNIT_FOLDER/}"
         ! is_systemd_running || change "tell systemd of it" systemctl daemon-reload
     fi
     if [[ -L $root$prefix/venv || -d $root$prefix/releases ]]; then

@@ -71,6 +71,25 @@ printf '[Service]\nStandardOutput=file:/tmp/share/unlisted.json\nDevicePolicy=au
 systemctl daemon-reload
 run unlisted systemctl start probe.service
 
+# An Argus of which it is known how often it was started.
+printf '[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/sh -c "echo started >>/tmp/share/argus.out"\n' \
+    >/etc/systemd/system/nvargus-daemon.service
+systemctl daemon-reload
+systemctl start nvargus-daemon
+ask() { runuser -u irvis -- touch /run/irvis/restart-argus; }
+is_answered() { [[ ! -e /run/irvis/restart-argus && $(systemctl is-active irvis-argus.service) != activating ]]; }
+run argus_waits systemctl is-active irvis-argus.path
+ask
+wait_until 20 is_answered
+run argus_answer systemctl show irvis-argus.service --property Result
+rm /etc/systemd/system/nvargus-daemon.service
+systemctl daemon-reload
+systemctl stop nvargus-daemon
+ask
+wait_until 20 is_answered
+run argus_failure systemctl show irvis-argus.service --property Result
+run argus_goes_on systemctl is-active irvis-argus.path
+
 run uninstall ./jetson/install.sh --uninstall
 run gone systemctl is-active irvis-live
 run left find /opt/irvis /etc/systemd/system -name '*irvis*'

@@ -8,7 +8,9 @@ from pathlib import Path
 from .conftest import CHANGING, FIRST, JETSON, Board
 
 RIG = "etc/irvis/rig.toml"
-UNIT = "etc/systemd/system/irvis-live.service"
+FOLDER = "etc/systemd/system"
+UNIT = f"{FOLDER}/irvis-live.service"
+UNITS = ("irvis-live.service", "irvis-argus.path", "irvis-argus.service")
 ENABLED = "etc/systemd/system/multi-user.target.wants/irvis-live.service"
 
 
@@ -18,7 +20,8 @@ def test_installs_everything_and_says_so(board: Board) -> None:
     assert (run.code, run.error) == (0, "")
     assert "L4T 36.4.3 is JetPack 6.2\n" in run.out
     assert board.current() == f"releases/{FIRST}"
-    assert (board.root / UNIT).read_text() == (JETSON / "irvis-live.service").read_text()
+    for name in UNITS:
+        assert (board.root / FOLDER / name).read_text() == (JETSON / name).read_text()
     assert (board.root / ENABLED).is_symlink()
     assert (board.root / RIG).read_text() == (JETSON / "rig.example.toml").read_text()
     assert "Next: put your cameras into /etc/irvis/rig.toml" in run.out
@@ -164,7 +167,7 @@ def test_without_service_there_is_neither_user_nor_unit(board: Board) -> None:
     run = board.install("--no-service")
 
     assert run.code == 0
-    assert not (board.root / UNIT).exists()
+    assert [name for name in UNITS if (board.root / FOLDER / name).exists()] == []
     assert "irvis:" not in (board.root / "etc/passwd").read_text()
     assert stat.S_IMODE((board.root / RIG).stat().st_mode) == 0o644
     assert board.current() == f"releases/{FIRST}"
@@ -181,7 +184,7 @@ def test_uninstall_removes_what_was_installed_and_keeps_the_users(board: Board) 
     assert (run.code, run.error) == (0, "")
     assert dry.announced() == run.announced() != []
     assert not (board.root / "opt/irvis").exists()
-    assert not (board.root / UNIT).exists()
+    assert [name for name in UNITS if (board.root / FOLDER / name).exists()] == []
     assert not (board.root / ENABLED).is_symlink()
     assert (board.root / RIG).exists()
     assert board.call("--uninstall").out.endswith("Nothing changed.\n")

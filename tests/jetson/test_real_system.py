@@ -161,6 +161,17 @@ def test_a_frozen_service_is_restarted_by_the_watchdog(machine: Machine) -> None
     assert int(properties["NRestarts"]) >= 1
 
 
+def test_argus_is_restarted_by_root_when_the_service_asks(machine: Machine) -> None:
+    assert machine.text("argus_waits").strip() == "active"
+    assert machine.text("argus") == "started\nstarted\n"
+    assert machine.properties("argus_answer") == {"Result": "success"}
+
+
+def test_an_argus_that_cannot_be_restarted_is_asked_for_again_later(machine: Machine) -> None:
+    assert machine.properties("argus_failure") == {"Result": "exit-code"}
+    assert machine.text("argus_goes_on").strip() == "active"
+
+
 def test_uninstall_stops_the_service_and_removes_it(machine: Machine) -> None:
     assert machine.code("uninstall") == 0
     assert machine.text("gone").strip() == "inactive"

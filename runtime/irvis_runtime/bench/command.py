@@ -13,16 +13,14 @@ from pathlib import Path
 from irvis_runtime.atomic import write_text
 from irvis_runtime.backends.choice import BACKENDS
 from irvis_runtime.board import board_slug, describe, read_board
-from irvis_runtime.cli import Parser
-from irvis_runtime.contract import MIN_SIDE_PX, PRECISIONS
+from irvis_runtime.cli import Parser, picture_size, whole_number
+from irvis_runtime.contract import PRECISIONS
 from irvis_runtime.errors import ContractError
 from irvis_runtime.shipped_models import find_model_dir
 
 from .file import Bench, Contender, FidelitySummary, bench_to_json
 from .quality import DEFAULT_METRICS
 from .run import BenchOptions, run_bench
-
-MAX_SIDE_PX = 8192
 
 
 def main(argv: Sequence[str]) -> int:
@@ -129,13 +127,19 @@ def _parser() -> Parser:
         "--precisions", metavar="A,B", type=_one_of(PRECISIONS), help="default: all that the backend runs"
     )
     parser.add_argument(
-        "--size", metavar="WxH", type=_size, default=(640, 480), help="size for the speed (default: 640x480)"
+        "--size",
+        metavar="WxH",
+        type=picture_size,
+        default=(640, 480),
+        help="size for the speed (default: 640x480)",
     )
-    parser.add_argument("--repeats", metavar="N", type=_positive, default=100, help="default: 100")
+    parser.add_argument("--repeats", metavar="N", type=whole_number(1), default=100, help="default: 100")
     parser.add_argument(
         "--seconds", metavar="S", type=_seconds, default=0.0, help="time at least this long (default: 0)"
     )
-    parser.add_argument("--threads", metavar="N", type=_positive, help="CPU threads (default: all cores)")
+    parser.add_argument(
+        "--threads", metavar="N", type=whole_number(1), help="CPU threads (default: all cores)"
+    )
     parser.add_argument("--backend", choices=("auto", *BACKENDS), default="auto")
     _add_judging(parser)
     return parser
@@ -158,18 +162,12 @@ def _add_judging(parser: Parser) -> None:
         "--pictures", metavar="DIR", type=Path, help="where pictures go (default: <output>_pictures)"
     )
     parser.add_argument(
-        "--picture-count", metavar="K", type=_count, default=4, help="pairs shown as pictures (default: 4)"
+        "--picture-count",
+        metavar="K",
+        type=whole_number(0),
+        default=4,
+        help="pairs shown as pictures (default: 4)",
     )
-
-
-def _size(text: str) -> tuple[int, int]:
-    found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
-    size = (int(found[1]), int(found[2])) if found else (0, 0)
-    if not all(MIN_SIDE_PX <= side <= MAX_SIDE_PX for side in size):
-        raise argparse.ArgumentTypeError(
-            f"expected WIDTHxHEIGHT from {MIN_SIDE_PX} to {MAX_SIDE_PX} pixels, such as 640x480, got {text!r}"
-        )
-    return size
 
 
 def _list(text: str) -> tuple[str, ...]:
@@ -184,20 +182,6 @@ def _one_of(known: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
         return names
 
     return parse
-
-
-def _positive(text: str) -> int:
-    return _whole(text, 1)
-
-
-def _count(text: str) -> int:
-    return _whole(text, 0)
-
-
-def _whole(text: str, low: int) -> int:
-    if not re.fullmatch(r"\d{1,7}", text) or int(text) < low:
-        raise argparse.ArgumentTypeError(f"expected a whole number from {low} up, got {text!r}")
-    return int(text)
 
 
 def _seconds(text: str) -> float:

@@ -31,6 +31,8 @@ CameraState = Literal["starting", "running", "lost", "over"]
 POLL_S = 0.05
 BACK_OFF_S = (0.5, 8.0)
 """The first and the longest pause before a lost camera is opened again; each doubles the last."""
+REVIVE_AFTER = 2
+"""Openings in a row without a frame, after which more than opening again is tried."""
 
 
 class Camera:
@@ -112,7 +114,7 @@ class Camera:
             self.defect = error
 
     def _run_until_stopped(self) -> None:
-        pause_s = BACK_OFF_S[0]
+        pause_s, failed_openings = BACK_OFF_S[0], 0
         while not self._stopping.is_set():
             frames_before = self.frames
             try:
@@ -130,10 +132,18 @@ class Camera:
             if reason == END_OF_STREAM and self.source.on_end == "finish":
                 self._tell("over", reason)
                 return
-            pause_s = BACK_OFF_S[0] if self.frames > frames_before else pause_s
+            if self.frames > frames_before:
+                pause_s, failed_openings = BACK_OFF_S[0], 0
+            else:
+                failed_openings += 1
             self._tell("lost", reason, f"; trying again in {pause_s:g} s")
+            if failed_openings >= REVIVE_AFTER and self.source.revive is not None:
+                self.source.revive(self._revival)
             self._stopping.wait(pause_s)
             pause_s = min(2 * pause_s, BACK_OFF_S[1])
+
+    def _revival(self, text: str) -> None:
+        self._report(f"{self.role} camera: {text}")
 
     def _play(self) -> str:
         """Runs the pipeline until it stops; returns why."""

@@ -33,7 +33,8 @@ class Source:
     an end of stream means. `is_certain`: an error before the first frame will not go away by trying again.
     `is_lent`: frames keep the pipeline's buffers; a
     driver's few, and those of a device that is to be opened again, are copied instead. `device`: the node of
-    a camera that may come back under another number.
+    a camera that may come back under another number. `revive`: called, with where to report, where the
+    camera does not open again and again; returns at once.
     """
 
     uri: str
@@ -44,6 +45,7 @@ class Source:
     feed: Feed | None = None
     is_lent: bool = False
     device: Path | None = None
+    revive: Callable[[Callable[[str], None]], None] | None = None
 
 
 Maker = Callable[[Uri, Role, Platform], Source]

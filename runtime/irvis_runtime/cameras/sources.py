@@ -16,6 +16,7 @@ from irvis_runtime.errors import BackendError, ContractError
 from irvis_runtime.gstreamer import Description, Platform
 from irvis_runtime.uri import Uri, parse_uri, query_options
 
+from .argus import Argus
 from .feed import fps_fraction
 from .file_sources import open_file, open_images, open_raw
 from .generated import TestOptions, make_feed, test_launch
@@ -129,8 +130,12 @@ def _csi(uri: Uri, role: Role, platform: Platform) -> Source:
         f"nvvidconv flip-method={options.flip} ! video/x-raw,format={jetson_format(role)} ! "
         f"{APPSINK} sync=false"
     )
-    return Source(uri.text, Description(launch, {"source": {"sensor-id": int(uri.location)}}))
+    description = Description(launch, {"source": {"sensor-id": int(uri.location)}})
+    return Source(uri.text, description, revive=ARGUS.ask_for_restart)
 
+
+ARGUS = Argus()
+"""One for all cameras: a restart closes every one."""
 
 SCHEMES: dict[str, Maker] = {
     "csi": _csi,
