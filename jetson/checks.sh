@@ -10,7 +10,7 @@ readonly PACKAGES=(
     python3-venv python3-numpy "libopencv-python|python3-opencv" python3-libnvinfer python3-gi
     gir1.2-gstreamer-1.0 gir1.2-gst-plugins-base-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good
     gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav gstreamer1.0-x
-    gir1.2-gst-rtsp-server-1.0
+    gir1.2-gst-rtsp-server-1.0 glib-networking
 )
 
 # Sets jetpack from L4T's number, or says why it will not do (jetson-stats' table, NVIDIA's release notes).

@@ -24,7 +24,7 @@ RUNTIME_COMMANDS: dict[str, tuple[str, str]] = {
     "bench": ("bench.command", "measure speed and fidelity over a folder of pairs, to JSON"),
     "report": ("report.command", "make an HTML and a Markdown report from bench files"),
     "demo": ("demo", "the whole road on generated pictures, in minutes"),
-    "doctor": ("doctor", "what this machine has and lacks"),
+    "doctor": ("doctor.command", "what this machine has and lacks"),
 }
 # Named here only to say where they come from; their code is found through the entry points.
 WORKBENCH_COMMANDS: dict[str, str] = {

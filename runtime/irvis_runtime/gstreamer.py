@@ -38,11 +38,30 @@ class Description:
     """A piece of a pipeline as `gst-launch-1.0` writes it, with the properties that come from outside.
 
     Paths, hosts and addresses are set on the elements by name and never become part of the text, so that no
-    quote or exclamation mark in them changes the pipeline.
+    quote or exclamation mark in them changes the pipeline. `plugged`: by factory, the properties of elements
+    that a decodebin makes.
     """
 
     launch: str
     properties: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    plugged: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Authorities:
+    """The value of a property: a PEM file of certificates that are trusted, instead of the system's."""
+
+    path: Path
+
+    def load(self) -> Any:
+        """Returns the Gio.TlsDatabase; BackendError where the file holds no certificate."""
+        glib, gio = import_module("gi.repository.GLib"), import_module("gi.repository.Gio")
+        try:
+            return gio.TlsFileDatabase.new(str(self.path.absolute()))
+        except glib.GError as error:
+            raise BackendError(
+                f"{self.path}: expected certificates in PEM, {error.message}; name the file of who signed"
+            ) from error
 
 
 @lru_cache(maxsize=1)
@@ -101,23 +120,44 @@ def build_pipeline(description: Description) -> Any:
         pipeline.add(element)
     for name, properties in description.properties.items():
         for key, value in properties.items():
-            pipeline.get_by_name(name).set_property(key, value)
+            pipeline.get_by_name(name).set_property(
+                key, value.load() if isinstance(value, Authorities) else value
+            )
+    if description.plugged:
+        pipeline.connect("deep-element-added", _set_plugged, description.plugged)
     return pipeline
 
 
+def _set_plugged(pipeline: Any, part: Any, element: Any, plugged: Mapping[str, Mapping[str, Any]]) -> None:
+    factory = element.get_factory()
+    for key, value in plugged.get(factory.get_name() if factory is not None else "", {}).items():
+        # Properties come and go with NVIDIA's releases.
+        if element.find_property(key) is not None:
+            element.set_property(key, value)
+
+
 def launch_text(description: Description) -> str:
-    """Returns the pipeline as gst-launch-1.0 takes it, its properties in place; passwords are left out."""
-    text = description.launch
+    """Returns the pipeline as gst-launch-1.0 takes it, its properties in place; passwords are left out.
+
+    What its language cannot say stands behind a #, where a shell reads no further.
+    """
+    text, remarks = description.launch, []
     for name, properties in description.properties.items():
-        values = " ".join(f"{key}={_quoted(value)}" for key, value in properties.items())
+        said = {key: value for key, value in properties.items() if not isinstance(value, Authorities)}
+        remarks += [f"{key} of {value.path}" for key, value in properties.items() if key not in said]
         before, found, after = text.partition(f"name={name} ")
-        text = f"{before}{found}{values} {after}"
-    return text
+        text = f"{before}{found}{_assignments(said)} {after}"
+    remarks += [f"{factory} {_assignments(values)}" for factory, values in description.plugged.items()]
+    return f"{text} # {', '.join(remarks)}" if remarks else text
+
+
+def _assignments(properties: Mapping[str, Any]) -> str:
+    return " ".join(f"{key}={_quoted(value)}" for key, value in properties.items())
 
 
 def _quoted(value: object) -> str:
     if not isinstance(value, str):
-        return str(value)
+        return str(value).lower() if isinstance(value, bool) else str(value)
     shown = re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", value)
     return '"' + shown.replace("\\", "\\\\").replace('"', '\\"') + '"'
 

@@ -34,7 +34,9 @@ class CameraConfig:
     """One camera."""
 
     source: str = field(
-        metadata={"doc": "csi://, v4l2://, rtsp://, udp://, file://, images://, raw:// or test:// URI"}
+        metadata={
+            "doc": "csi://, v4l2://, rtsp://, rtsps://, udp://, file://, images://, raw:// or test:// URI"
+        }
     )
     latency_ms: float = field(
         default=0.0, metadata={"doc": "constant delay of this camera's timestamps behind the light"}
@@ -101,7 +103,8 @@ class OutputConfig:
     sink: str = field(
         metadata={
             "doc": "file://name.mkv, .mp4, .jpg or .png ({time} in it: the start), rtp://host:port, "
-            "udp://host:port (MPEG-TS), rtsp://127.0.0.1:8554/name, shm:///path (raw NV12), display://, null://"
+            "udp://host:port (MPEG-TS), rtsp://127.0.0.1:8554/name, rtsps:// (the same with TLS), "
+            "shm:///path (raw NV12), display://, null://"
         }
     )
     view: View = field(
@@ -128,7 +131,13 @@ class OutputConfig:
     )
     every_s: float = field(default=1.0, metadata={"doc": "seconds between pictures of a .jpg or .png"})
     credentials: Path | None = field(
-        default=None, metadata={"doc": "file with the line user:password that rtsp:// asks for"}
+        default=None, metadata={"doc": "file with the line user:password that rtsp:// and rtsps:// ask for"}
+    )
+    certificate: Path | None = field(
+        default=None, metadata={"doc": "PEM file that rtsps:// shows to players; it may hold the key, too"}
+    )
+    private_key: Path | None = field(
+        default=None, metadata={"doc": "PEM file with the certificate's key; absent: in the same file"}
     )
 
     def __post_init__(self) -> None:

@@ -13,6 +13,9 @@ from typing import Any
 import pytest
 
 from irvis_runtime.__main__ import main
+from irvis_runtime.errors import BackendError
+from irvis_runtime.gstreamer import gst
+from irvis_runtime.sinks.encoders import choose_encoder
 
 
 @pytest.fixture
@@ -88,3 +91,21 @@ def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path
         return tmp_path / "pid"
 
     return put
+
+
+@pytest.fixture(scope="session")
+def gstreamer() -> ModuleType:
+    """The module Gst; the test is skipped where GStreamer or its Python binding is absent."""
+    try:
+        return gst()
+    except BackendError as error:
+        pytest.skip(f"GStreamer is not here: {error}")
+
+
+@pytest.fixture(scope="session")
+def encoder(gstreamer: ModuleType) -> str:
+    """An H.264 encoder of this machine; the test is skipped where there is none."""
+    try:
+        return choose_encoder("generic", 1000, (120, 160))
+    except BackendError as error:
+        pytest.skip(str(error))

@@ -1,8 +1,12 @@
-"""Live runs inside the test's process, with cameras that can be broken and a record of what goes out."""
+"""Rigs, cameras that can be broken, and live runs in the test's process with a record of what goes out."""
 
 from __future__ import annotations
 
 import json
+import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +32,26 @@ from irvis_runtime.sinks.picture import Picture
 from irvis_runtime.uri import Uri
 
 HEIGHT, WIDTH, FPS = 48, 64, 20
+PATTERN = "test://?width=160&height=120&fps=30&pattern=ball"
+PATTERN_FPS = 30
+
+
+def rig_text(
+    visible: str = PATTERN, infrared: str = PATTERN, outputs: Sequence[str] = ("null://",), more: str = ""
+) -> str:
+    """Returns a rig of two sources and these outputs."""
+    sinks = "".join(f'[[output]]\nsink = "{sink}"\n' for sink in outputs)
+    return f'[visible]\nsource = "{visible}"\n[infrared]\nsource = "{infrared}"\n{sinks}{more}'
+
+
+def write_raw_cameras(folder: Path, size_hw: tuple[int, int], frames: int) -> None:
+    """Writes noise for raw:// sources: visible.raw (nv12) and infrared.raw (gray16), of equal size."""
+    height, width = size_hw
+    rng = np.random.default_rng(0)
+    nv12 = rng.integers(0, 256, frames * width * height * 3 // 2, np.uint8)
+    counts = rng.integers(0, 65536, frames * width * height, np.uint16)
+    (folder / "visible.raw").write_bytes(nv12.tobytes())
+    (folder / "infrared.raw").write_bytes(counts.tobytes())
 
 
 def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
@@ -146,3 +170,42 @@ def breakable_schemes(run: LiveRun) -> dict[str, Any]:
         **sources.SCHEMES,
         "broken": lambda uri, role, platform: run.cameras[uri.location].source(uri, role, platform),
     }
+
+
+SENDER = """
+import sys, time
+from irvis_runtime.gstreamer import Description, build_pipeline, start_pipeline
+from irvis_runtime.sinks.encoders import choose_encoder
+port, width, height = map(int, sys.argv[1:])
+caps = f"video/x-raw,format=NV12,width={width},height={height},framerate=20/1"
+launch = (
+    f"videotestsrc is-live=true pattern=snow ! {caps} ! {choose_encoder('generic', 1000, (height, width))} ! "
+    "h264parse config-interval=1 ! rtph264pay config-interval=1 ! "
+    f"udpsink host=127.0.0.1 port={port} sync=false"
+)
+start_pipeline(build_pipeline(Description(launch)), time.monotonic_ns())
+time.sleep(600)
+"""
+
+
+class Sender:
+    """Another process that sends a stream here."""
+
+    def __init__(self) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as found:
+            found.bind(("127.0.0.1", 0))
+            self.port = int(found.getsockname()[1])
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, width: int, height: int) -> None:
+        command = [sys.executable, "-c", SENDER, str(self.port), str(width), str(height)]
+        self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+
+    def send(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -12,17 +11,9 @@ from hypothesis import strategies as st
 
 from irvis_runtime import buffers
 from irvis_runtime.buffers import bytes_of, is_direct, new_buffer
-from irvis_runtime.errors import BackendError
-from irvis_runtime.gstreamer import gst, packed
+from irvis_runtime.gstreamer import packed
 
-
-@pytest.fixture(autouse=True, scope="module")
-def gstreamer() -> ModuleType:
-    """The module Gst; the tests are skipped where GStreamer is absent."""
-    try:
-        return gst()
-    except BackendError as error:
-        pytest.skip(f"GStreamer is not here: {error}")
+pytestmark = pytest.mark.usefixtures("gstreamer")
 
 
 @pytest.fixture(params=[True, False], ids=["direct", "by-pygobject"])

@@ -7,32 +7,18 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from irvis_runtime.__main__ import main
 from irvis_runtime.fuser import Fuser
-from irvis_runtime.image import join_colour, read_infrared, read_picture, read_visible, write_picture
+from irvis_runtime.image import join_colour, read_infrared, read_picture, read_visible
 from irvis_runtime.thermal.agc import Agc, FixedAgc, PlateauAgc
 
-Picture = NDArray[Any]
+from .fuse_pictures import files_below, make, scene
+
 Run = Callable[..., tuple[int, list[str]]]
-
-
-def scene(height: int = 48, width: int = 64, channels: int = 3, seed: int = 0) -> Picture:
-    rng = np.random.default_rng(seed)
-    noise = rng.integers(0, 256, (height, width, channels), np.uint8)
-    return cv2.GaussianBlur(noise, (0, 0), 2).reshape(height, width, channels)
-
-
-def make(path: Path, picture: Picture) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_picture(path, picture[..., 0] if picture.shape[2:] == (1,) else picture)
-    return path
 
 
 @pytest.fixture
@@ -43,14 +29,6 @@ def infrared(tmp_path: Path) -> Path:
 @pytest.fixture
 def visible(tmp_path: Path) -> Path:
     return make(tmp_path / "in" / "vis" / "a.png", scene(seed=2))
-
-
-def files_below(folder: Path) -> list[str]:
-    """Every file and folder, hidden ones included."""
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
-
-
-# Pictures
 
 
 def test_verbose_says_first_what_fuses_and_why(
@@ -263,52 +241,6 @@ def test_help_names_what_is_lost(capsys: pytest.CaptureFixture[str]) -> None:
     text = " ".join(capsys.readouterr().out.split())
     for promise in ("result has 8 bits", "Sound is not carried over", "EXIF orientation is not applied"):
         assert promise in text
-
-
-# Folders
-
-
-def test_folders_are_fused_in_natural_order(tmp_path: Path, run: Run) -> None:
-    for name in ("2", "10", "1"):
-        make(tmp_path / "ir" / f"{name}.png", scene(channels=1))
-        make(tmp_path / "vis" / f"{name}.jpg", scene())
-    make(tmp_path / "ir" / "3.png", scene(channels=1))
-    out, record = tmp_path / "new" / "out", tmp_path / "record.json"
-    code, lines = run(tmp_path / "ir", tmp_path / "vis", "-o", out, "--json", record)
-    assert code == 0
-    assert len(lines) == 1
-    assert lines[0].startswith("irvis fuse: 1 pictures have no partner")
-    assert files_below(out) == ["1.png", "10.png", "2.png"]
-    written = json.loads(record.read_text())
-    assert [entry["name"] for entry in written["pictures"]] == ["1", "2", "10"]
-    assert written["unpaired"] == [str(tmp_path / "ir" / "3.png")]
-
-
-def test_one_bad_pair_does_not_lose_the_others(tmp_path: Path, run: Run) -> None:
-    for name in ("a", "b", "c", "d"):
-        make(tmp_path / "ir" / f"{name}.png", scene(24, 32, channels=1))
-        make(tmp_path / "vis" / f"{name}.png", scene())
-    cut = tmp_path / "ir" / "b.png"
-    cut.write_bytes(cut.read_bytes()[:-1])
-    make(tmp_path / "vis" / "c.png", scene(8, 8))
-    record = tmp_path / "record.json"
-    code, lines = run(tmp_path / "ir", tmp_path / "vis", "-o", tmp_path / "out", "--json", record)
-    assert code == 2
-    assert files_below(tmp_path / "out") == ["a.png", "d.png"]
-    assert "b.png: expected a whole picture" in lines[0]
-    assert "c.png: expected at least 16 x 16" in lines[1]
-    assert "2 of 4 infrared inputs had another size" in lines[2]
-    assert lines[3].startswith("irvis: error: 2 of 4 pairs could not be fused")
-    assert len(lines) == 4
-    assert [entry["name"] for entry in json.loads(record.read_text())["failed"]] == ["b", "c"]
-
-
-@pytest.mark.usefixtures("infrared", "visible")
-def test_output_inside_an_input_folder_is_no_input(tmp_path: Path, run: Run) -> None:
-    inputs = tmp_path / "in"
-    for _ in range(2):
-        assert run(inputs / "ir", inputs / "vis", "-o", inputs / "vis" / "fused") == (0, [])
-    assert files_below(inputs / "vis") == ["a.png", "fused", "fused/a.png"]
 
 
 def irvis_with_limit(limit_bytes: int, *arguments: object) -> subprocess.CompletedProcess[str]:

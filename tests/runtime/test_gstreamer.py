@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,20 +16,12 @@ from irvis_runtime.gstreamer import (
     Description,
     build_pipeline,
     gst,
+    launch_text,
     packed,
     start_pipeline,
     stop_pipeline,
     stop_reason,
 )
-
-
-@pytest.fixture
-def needs_gstreamer() -> None:
-    """Skips the test where GStreamer or its Python binding is absent."""
-    try:
-        gst()
-    except BackendError as error:
-        pytest.skip(f"GStreamer is not here: {error}")
 
 
 def test_a_missing_binding_names_the_packages(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,26 +39,26 @@ def test_rows_are_padded_to_four_bytes_and_luma_to_even_rows() -> None:
     assert packed([np.full((1, 3), 0x0201, "<u2")]) == bytes([1, 2, 1, 2, 1, 2, 0, 0])
 
 
-@pytest.mark.usefixtures("needs_gstreamer")
+@pytest.mark.usefixtures("gstreamer")
 def test_a_missing_element_names_itself_and_the_packages() -> None:
     with pytest.raises(BackendError, match=r'no element "nosuch".*apt-get'):
         build_pipeline(Description("nosuch ! fakesink"))
 
 
-@pytest.mark.usefixtures("needs_gstreamer")
+@pytest.mark.usefixtures("gstreamer")
 def test_elements_that_do_not_fit_are_one_line() -> None:
     with pytest.raises(BackendError, match="could not link") as caught:
         build_pipeline(Description("audiotestsrc ! videoconvert ! fakesink"))
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.usefixtures("needs_gstreamer")
+@pytest.mark.usefixtures("gstreamer")
 def test_a_single_element_is_a_pipeline_too() -> None:
     pipeline = build_pipeline(Description("fakesrc name=only num-buffers=1"))
     assert pipeline.get_by_name("only") is not None
 
 
-@pytest.mark.usefixtures("needs_gstreamer")
+@pytest.mark.usefixtures("gstreamer")
 def test_why_a_pipeline_stopped_is_one_short_line() -> None:
     pipeline = build_pipeline(Description("videotestsrc ! identity error-after=2 ! fakesink"))
     start_pipeline(pipeline, time.monotonic_ns())
@@ -77,7 +70,7 @@ def test_why_a_pipeline_stopped_is_one_short_line() -> None:
     assert reason != "end of stream"
 
 
-@pytest.mark.usefixtures("needs_gstreamer")
+@pytest.mark.usefixtures("gstreamer")
 def test_what_does_not_fit_names_what_to_look_at() -> None:
     launch = "videotestsrc ! identity ! capsfilter name=wanted ! fakesink"
     pipeline = build_pipeline(Description(launch, {"wanted": {"caps": gst().Caps.from_string("image/jpeg")}}))
@@ -112,10 +105,31 @@ stop_pipeline(pipeline)
 """
 
 
-@pytest.mark.usefixtures("needs_gstreamer")
+@pytest.mark.usefixtures("gstreamer")
 def test_no_wrapper_is_left_for_two_threads_to_make_at_once() -> None:
     """PyGObject makes them without a lock, and a slow virtual machine showed what two cameras then do."""
     done = subprocess.run(
         [sys.executable, "-c", A_FRAME_WITHOUT_NEW_WRAPPERS], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.usefixtures("gstreamer")
+def test_elements_that_a_decodebin_makes_get_their_properties() -> None:
+    plugged: dict[str, dict[str, Any]] = {
+        "jpegdec": {"max-errors": 7, "of-another-release": 1},
+        "nvv4l2decoder": {"disable-dpb": True},
+    }
+    launch = "videotestsrc num-buffers=2 ! jpegenc ! decodebin ! fakesink"
+    pipeline = build_pipeline(Description(launch, plugged=plugged))
+    start_pipeline(pipeline, time.monotonic_ns())
+    assert stop_reason(pipeline, 20 * gst().SECOND) == "end of stream"
+    made = {}
+    found = pipeline.iterate_recurse()
+    while (step := found.next())[0] == gst().IteratorResult.OK:
+        made[step[1].get_factory().get_name()] = step[1]
+    assert made["jpegdec"].get_property("max-errors") == 7
+    stop_pipeline(pipeline)
+    assert launch_text(Description("fakesrc ! fakesink", plugged=plugged)) == (
+        "fakesrc ! fakesink # jpegdec max-errors=7 of-another-release=1, nvv4l2decoder disable-dpb=true"
+    )

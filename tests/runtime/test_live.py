@@ -18,34 +18,18 @@ from typing import Any
 
 import pytest
 
-from irvis_runtime.errors import BackendError
 from irvis_runtime.gstreamer import (
     Description,
     build_pipeline,
-    gst,
     start_pipeline,
     stop_pipeline,
 )
-from irvis_runtime.sinks.encoders import choose_encoder
 
-PATTERN = "test://?width=160&height=120&fps=30&pattern=ball"
-FPS = 30
+from .live_rigs import PATTERN_FPS, rig_text
+
 FILE_LIMIT = 40_000
 
-
-@pytest.fixture(autouse=True, scope="module")
-def gstreamer() -> ModuleType:
-    """The module Gst; the tests are skipped where GStreamer or an H.264 encoder is absent."""
-    try:
-        choose_encoder("generic", 1000, (120, 160))
-        return gst()
-    except BackendError as error:
-        pytest.skip(f"GStreamer is not here: {error}")
-
-
-def rig_text(visible: str = PATTERN, infrared: str = PATTERN, outputs: tuple[str, ...] = ("null://",)) -> str:
-    sinks = "".join(f'[[output]]\nsink = "{sink}"\n' for sink in outputs)
-    return f'[visible]\nsource = "{visible}"\n[infrared]\nsource = "{infrared}"\n{sinks}'
+pytestmark = pytest.mark.usefixtures("encoder")
 
 
 @dataclass
@@ -149,8 +133,8 @@ def test_two_cameras_are_fused_recorded_and_told(start: Start, gstreamer: Module
     assert "irvis live: fusing\n" in errors
     status = run.status()
     assert status["state"] == "stopped"
-    assert 10 <= status["frames"] <= 2.5 * FPS + 5
-    assert 0 < status["fps"] <= FPS + 3
+    assert 10 <= status["frames"] <= 2.5 * PATTERN_FPS + 5
+    assert 0 < status["fps"] <= PATTERN_FPS + 3
     assert 0 < status["latency_ms"]["p50"] <= status["latency_ms"]["p99"]
     assert 0 <= status["skew_ms"]["p50"] <= status["skew_ms"]["p99"] <= 1000
     assert set(status["dropped"]) == {"infrared", "visible", "output"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -18,7 +18,6 @@ from irvis_runtime.fuser import Fuser
 from irvis_runtime.gstreamer import (
     Description,
     build_pipeline,
-    gst,
     start_pipeline,
     stop_pipeline,
     stop_reason,
@@ -27,23 +26,9 @@ from irvis_runtime.live import Live
 from irvis_runtime.rig import load_rig
 from irvis_runtime.sinks.encoders import choose_encoder
 
-PATTERN = "test://?width=160&height=120&fps=30&pattern=ball"
-FPS = 30
+from .live_rigs import PATTERN, PATTERN_FPS, rig_text, until
 
-
-@pytest.fixture(autouse=True, scope="module")
-def gstreamer() -> ModuleType:
-    """The module Gst; the tests are skipped where GStreamer or an H.264 encoder is absent."""
-    try:
-        choose_encoder("generic", 1000, (120, 160))
-        return gst()
-    except BackendError as error:
-        pytest.skip(f"GStreamer is not here: {error}")
-
-
-def rig_text(visible: str = PATTERN, infrared: str = PATTERN, outputs: tuple[str, ...] = ("null://",)) -> str:
-    sinks = "".join(f'[[output]]\nsink = "{sink}"\n' for sink in outputs)
-    return f'[visible]\nsource = "{visible}"\n[infrared]\nsource = "{infrared}"\n{sinks}'
+pytestmark = pytest.mark.usefixtures("encoder")
 
 
 class Here:
@@ -91,17 +76,9 @@ def here(fuser: Fuser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Here:
     return Here(fuser, tmp_path)
 
 
-def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    """Waits for the condition; the test fails where it does not come true."""
-    end_s = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end_s, "it did not happen in time"
-        time.sleep(0.02)
-
-
 def make_film(gstreamer: ModuleType, path: Path, frames: int) -> None:
     """A short H.264 film."""
-    caps = f"video/x-raw,format=NV12,width=160,height=120,framerate={FPS}/1"
+    caps = f"video/x-raw,format=NV12,width=160,height=120,framerate={PATTERN_FPS}/1"
     encoder = choose_encoder("generic", 1000, (120, 160))
     tail = f"{encoder} ! h264parse ! matroskamux ! filesink name=file"
     launch = f"videotestsrc num-buffers={frames} pattern=smpte ! {caps} ! {tail}"
@@ -116,7 +93,7 @@ def test_a_camera_that_ends_leaves_the_other_ones_picture(
     here: Here, gstreamer: ModuleType, capsys: pytest.CaptureFixture[str], role: str, state: str
 ) -> None:
     """One camera is a film of a second without loop; the picture goes on without it."""
-    make_film(gstreamer, here.folder / "film.mkv", FPS)
+    make_film(gstreamer, here.folder / "film.mkv", PATTERN_FPS)
     sources = {"visible": PATTERN, "infrared": PATTERN, role: "file://film.mkv"}
     with here.running(rig_text(sources["visible"], sources["infrared"])):
         until(
@@ -133,7 +110,7 @@ def test_a_camera_that_ends_leaves_the_other_ones_picture(
 
 
 def test_two_films_end_by_themselves(here: Here, gstreamer: ModuleType) -> None:
-    make_film(gstreamer, here.folder / "film.mkv", FPS)
+    make_film(gstreamer, here.folder / "film.mkv", PATTERN_FPS)
     here.run(rig_text("file://film.mkv", "file://film.mkv", ("file://out.mkv",)), None)
     status = here.status()
     assert status["frames"] > 5

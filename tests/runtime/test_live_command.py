@@ -9,17 +9,17 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-import numpy as np
 import pytest
 
-from irvis_runtime.errors import BackendError
-from irvis_runtime.gstreamer import Description, build_pipeline, gst, launch_text
+from irvis_runtime.gstreamer import Description, build_pipeline, launch_text
 from irvis_runtime.live_command import main
+
+from .live_rigs import until, write_raw_cameras
 
 WIDTH, HEIGHT = 64, 48
 
@@ -34,27 +34,12 @@ sink = "null://"
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with raw cameras and a rig, the working directory; skipped where GStreamer is absent."""
-    try:
-        gst()
-    except BackendError as error:
-        pytest.skip(f"GStreamer is not here: {error}")
-    rng = np.random.default_rng(0)
-    (tmp_path / "visible.raw").write_bytes(
-        rng.integers(0, 256, 10 * WIDTH * HEIGHT * 3 // 2, np.uint8).tobytes()
-    )
-    (tmp_path / "infrared.raw").write_bytes(rng.integers(0, 65536, 10 * WIDTH * HEIGHT, np.uint16).tobytes())
+def folder(gstreamer: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with raw cameras and a rig, the working directory."""
+    write_raw_cameras(tmp_path, (HEIGHT, WIDTH), 10)
     (tmp_path / "rig.toml").write_text(RIG)
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    end_s = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end_s, "it did not happen in time"
-        time.sleep(0.02)
 
 
 Start = Callable[..., subprocess.Popen[str]]

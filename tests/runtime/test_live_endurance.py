@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from irvis_runtime.errors import BackendError
-from irvis_runtime.gstreamer import gst
+from .live_rigs import write_raw_cameras
 
 SECONDS = float(os.environ.get("IRVIS_ENDURANCE_S", "600"))
 SAMPLE_S = max(SECONDS / 120, 0.5)
@@ -47,18 +46,11 @@ def sample(pid: int) -> tuple[float, int, int]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("gstreamer")
 @pytest.mark.parametrize("infrared", ["raw", "absent"])
 def test_a_long_run_does_not_grow(tmp_path: Path, infrared: str) -> None:
     """Once with both cameras, fused; once with one that is tried again for ever."""
-    try:
-        gst()
-    except BackendError as error:
-        pytest.skip(f"GStreamer is not here: {error}")
-    rng = np.random.default_rng(0)
-    (tmp_path / "visible.raw").write_bytes(
-        rng.integers(0, 256, 60 * WIDTH * HEIGHT * 3 // 2, np.uint8).tobytes()
-    )
-    (tmp_path / "infrared.raw").write_bytes(rng.integers(0, 65536, 20 * WIDTH * HEIGHT, np.uint16).tobytes())
+    write_raw_cameras(tmp_path, (HEIGHT, WIDTH), 60)
     text = RIG
     if infrared == "raw":
         source = f"raw://infrared.raw?width={WIDTH}&height={HEIGHT}&format=gray16&fps=9"

@@ -7,26 +7,10 @@ from pathlib import Path
 import pytest
 
 from irvis_runtime.__main__ import main as irvis
-from irvis_runtime.errors import BackendError
-from irvis_runtime.gstreamer import gst
 
-PATTERN = "test://?width=160&height=120&fps=30&pattern=ball"
+from .live_rigs import rig_text
 
-
-@pytest.fixture(autouse=True, scope="module")
-def gstreamer() -> None:
-    """The tests are skipped where GStreamer is absent, which would be the first error."""
-    try:
-        gst()
-    except BackendError as error:
-        pytest.skip(f"GStreamer is not here: {error}")
-
-
-def rig_text(
-    visible: str = PATTERN, infrared: str = PATTERN, outputs: tuple[str, ...] = ("null://",), more: str = ""
-) -> str:
-    sinks = "".join(f'[[output]]\nsink = "{sink}"\n' for sink in outputs)
-    return f'[visible]\nsource = "{visible}"\n[infrared]\nsource = "{infrared}"\n{sinks}{more}'
+pytestmark = pytest.mark.usefixtures("gstreamer")
 
 
 @pytest.mark.parametrize(

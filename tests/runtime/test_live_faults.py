@@ -8,25 +8,20 @@ stated time is `limits.lost_ms`, half a second.
 from __future__ import annotations
 
 import signal
-import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 
 from irvis_runtime.cameras import sources
-from irvis_runtime.errors import BackendError
 from irvis_runtime.fuser import Fuser
-from irvis_runtime.gstreamer import gst
 from irvis_runtime.sinks.branch import Branch
-from irvis_runtime.sinks.encoders import choose_encoder
 from irvis_runtime.sinks.picture import Picture
 
-from .live_rigs import LiveRun, breakable_schemes, until
+from .live_rigs import LiveRun, Sender, breakable_schemes, until
 
 LONGEST_GAP_S = 4.0
 
@@ -48,12 +43,8 @@ BREAKABLE = RIG.format(visible="broken://visible", infrared="broken://infrared")
 
 
 @pytest.fixture(scope="module")
-def fuser() -> Iterator[Fuser]:
+def fuser(gstreamer: ModuleType) -> Iterator[Fuser]:
     """The shipped model on one thread."""
-    try:
-        gst()
-    except BackendError as error:
-        pytest.skip(f"GStreamer is not here: {error}")
     with Fuser(precision="fp32", threads=1) as fuser:
         yield fuser
 
@@ -160,52 +151,9 @@ def test_two_patient_cameras_are_fused_without_slates(run: LiveRun) -> None:
     assert run.live.slates == 0
 
 
-SENDER = """
-import sys, time
-from irvis_runtime.gstreamer import Description, build_pipeline, start_pipeline
-from irvis_runtime.sinks.encoders import choose_encoder
-port, width, height = map(int, sys.argv[1:])
-caps = f"video/x-raw,format=NV12,width={width},height={height},framerate=20/1"
-launch = (
-    f"videotestsrc is-live=true pattern=snow ! {caps} ! {choose_encoder('generic', 1000, (height, width))} ! "
-    "h264parse config-interval=1 ! rtph264pay config-interval=1 ! "
-    f"udpsink host=127.0.0.1 port={port} sync=false"
-)
-start_pipeline(build_pipeline(Description(launch)), time.monotonic_ns())
-time.sleep(600)
-"""
-
-
-class Sender:
-    """Another process that sends a stream here."""
-
-    def __init__(self) -> None:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as found:
-            found.bind(("127.0.0.1", 0))
-            self.port = int(found.getsockname()[1])
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self, width: int, height: int) -> None:
-        command = [sys.executable, "-c", SENDER, str(self.port), str(width), str(height)]
-        self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-
-    def send(self, number: signal.Signals) -> None:
-        assert self.process is not None
-        self.process.send_signal(number)
-
-    def kill(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-
-
 @pytest.fixture
-def sender() -> Iterator[Sender]:
+def sender(encoder: str) -> Iterator[Sender]:
     """A sender that is killed after the test."""
-    try:
-        choose_encoder("generic", 1000, (48, 64))
-    except BackendError as error:
-        pytest.skip(f"no encoder is here: {error}")
     sender = Sender()
     yield sender
     sender.kill()

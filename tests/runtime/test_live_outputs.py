@@ -15,10 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from irvis_runtime.errors import BackendError, ContractError
-from irvis_runtime.gstreamer import gst
+from irvis_runtime.errors import ContractError
 from irvis_runtime.image import read_picture
-from irvis_runtime.sinks.encoders import choose_encoder
 
 CAMERAS = """
 [visible]
@@ -27,15 +25,7 @@ source = "test://?width=160&height=120&fps=30&pattern=white"
 source = "test://?width=160&height=120&fps=30&pattern=black"
 """
 
-
-@pytest.fixture(autouse=True, scope="module")
-def gstreamer() -> None:
-    """The tests are skipped where GStreamer or an H.264 encoder is absent."""
-    try:
-        choose_encoder("generic", 1000, (120, 160))
-        gst()
-    except BackendError as error:
-        pytest.skip(f"GStreamer is not here: {error}")
+pytestmark = pytest.mark.usefixtures("encoder")
 
 
 Start = Callable[[str], "subprocess.Popen[str]"]

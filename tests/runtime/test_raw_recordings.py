@@ -15,22 +15,13 @@ from irvis_runtime.__main__ import main
 from irvis_runtime.cameras.file_sources import RawFrames, RawOptions
 from irvis_runtime.cameras.registration import Registration
 from irvis_runtime.config import from_letters
-from irvis_runtime.errors import BackendError
-from irvis_runtime.gstreamer import gst
 from irvis_runtime.rig import Rig, load_rig
 from irvis_runtime.scenes import SceneRenderer, random_scene
 from irvis_runtime.uri import parse_uri
 
 HEIGHT, WIDTH = 48, 64
 
-
-@pytest.fixture(autouse=True)
-def gstreamer() -> None:
-    """Skips where GStreamer is absent."""
-    try:
-        gst()
-    except BackendError as error:
-        pytest.skip(f"GStreamer is not here: {error}")
+pytestmark = pytest.mark.usefixtures("gstreamer")
 
 
 def smooth(seed: int, dtype: type = np.uint8) -> NDArray[Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -16,7 +15,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from irvis_runtime.errors import BackendError, ContractError
-from irvis_runtime.pairs import find_dataset_pairs, read_pair
 from irvis_runtime.scenes import (
     KINDS,
     VIEWPOINTS,
@@ -26,10 +24,7 @@ from irvis_runtime.scenes import (
     Target,
     Viewpoint,
     random_scene,
-    write_pairs,
-    write_videos,
 )
-from irvis_runtime.video import VideoReader
 
 HEIGHT, WIDTH = 120, 160
 FRAME_S = 1 / 30
@@ -269,44 +264,6 @@ def test_counts_and_grey_levels_are_one_measurement() -> None:
     assert grey[-1] > grey[0]
 
 
-def test_write_pairs_makes_a_data_set(tmp_path: Path) -> None:
-    write_pairs(tmp_path / "set", 3, (48, 65), seed=11)
-    pairs = find_dataset_pairs(tmp_path)
-    assert len(pairs) == 3
-    pictures = [read_pair(pair) for pair in pairs]
-    assert all(infrared.shape == visible.shape == (48, 65) for infrared, visible in pictures)
-    assert difference(pictures[0][1], pictures[1][1]) > 5
-    colour = cv2.imread(str(pairs[0].visible), cv2.IMREAD_UNCHANGED)
-    assert colour is not None
-    assert colour.shape == (48, 65, 3)
-
-
-def test_write_pairs_says_the_same_twice(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        write_pairs(tmp_path / name, 1, (32, 32), seed=3)
-    files = [
-        sorted(path.relative_to(tmp_path / name) for path in (tmp_path / name).rglob("*.png"))
-        for name in "ab"
-    ]
-    assert files[0] == files[1]
-    assert all(
-        (tmp_path / "a" / path).read_bytes() == (tmp_path / "b" / path).read_bytes() for path in files[0]
-    )
-
-
-def test_write_videos_makes_two_of_equal_length(tmp_path: Path) -> None:
-    paths = [tmp_path / "ir.mp4", tmp_path / "vis.mp4"]
-    write_videos(paths[0], paths[1], Scene(1, 48, 64, "day"), 0.4, 10)
-    for path in paths:
-        reader = VideoReader(path)
-        frames = 0
-        while (picture := reader.read()) is not None:
-            assert picture.shape[:2] == (48, 64)
-            frames += 1
-        reader.close()
-        assert frames == 4
-
-
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
@@ -324,14 +281,6 @@ def test_a_scene_that_cannot_be_rendered_is_refused(fields: dict[str, Any], expe
 def test_a_raw_camera_that_is_too_small_is_refused() -> None:
     with pytest.raises(ContractError, match="raw infrared needs sides of 16 px or more"):
         SceneRenderer(Scene(1, 32, 32), raw_size_hw=(8, 32))
-
-
-def test_nothing_to_write_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ContractError, match="expected 1 or more, got 0"):
-        write_pairs(tmp_path, 0, (32, 32), seed=1)
-    with pytest.raises(ContractError, match="one frame or more"):
-        write_videos(tmp_path / "a.mp4", tmp_path / "b.mp4", Scene(1, 32, 32), 0.0, 25)
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_importing_scenes_loads_no_opencv() -> None:

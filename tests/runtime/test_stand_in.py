@@ -21,7 +21,6 @@ from irvis_runtime.backends import cudart
 from irvis_runtime.backends.engine_cache import EngineCache
 from irvis_runtime.errors import BackendError
 from irvis_runtime.fuser import Fuser
-from irvis_runtime.gstreamer import gst
 from irvis_runtime.stand_in import JUDGED_PICTURES, StandInFuser, open_live_fuser
 
 SIZE_HW = (24, 32)
@@ -233,12 +232,9 @@ def test_only_tensorrt_needs_a_stand_in(trt: Any, told: list[str]) -> None:
     assert told == []
 
 
+@pytest.mark.usefixtures("gstreamer")
 def test_live_starts_at_once_and_goes_over_to_the_engine(child: Child, tmp_path: Path) -> None:
     """The command itself, with a board's TensorRT in it and in its child."""
-    try:
-        gst()
-    except BackendError as error:
-        pytest.skip(f"GStreamer is not here: {error}")
     child()
     source = "test://?width=64&height=48&fps=30&pattern=ball"
     text = f'[visible]\nsource = "{source}"\n[infrared]\nsource = "{source}"\n[[output]]\nsink = "null://"\n'

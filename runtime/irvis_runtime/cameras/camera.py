@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -148,6 +149,8 @@ class Camera:
     def _play(self) -> str:
         """Runs the pipeline until it stops; returns why."""
         pipeline = build_pipeline(self.located())
+        if self.source.prepare is not None:
+            self.source.prepare(pipeline)
         base_time_ns = self._base_time_ns()
         feeder = Feeder(pipeline, self.source.feed, base_time_ns) if self.source.feed is not None else None
         reader = FrameReader(base_time_ns, self._latency_ns, is_lent=self.source.is_lent)
@@ -179,7 +182,7 @@ class Camera:
             **description.properties,
             "source": {**description.properties["source"], "device": str(node)},
         }
-        return Description(description.launch, properties)
+        return replace(description, properties=properties)
 
     def _base_time_ns(self) -> int:
         """Running time 0: common to two scenes; a repeated file goes on where it ended."""

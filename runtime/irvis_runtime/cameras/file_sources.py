@@ -19,28 +19,32 @@ from irvis_runtime.picture_files import PICTURE_SUFFIXES
 from irvis_runtime.uri import Uri, query_options
 
 from .feed import APPSRC, Feed, fps_fraction
-from .source import APPSINK, FORMATS, Role, Source, decode
+from .source import APPSINK, FORMATS, Role, Source, decode, made_here
 
 STILL_SUFFIXES = (".png", ".jpg", ".jpeg")
 CACHE_BYTES = 64_000_000
 
 
-def _check_loop(loop: int) -> None:
-    if loop not in (0, 1):
-        raise ContractError(f"loop: expected 0 or 1, got {loop}")
+@dataclass(frozen=True, kw_only=True)
+class Playback:
+    """Options of all that is played from files, and all of images://."""
 
-
-@dataclass(frozen=True)
-class FileOptions:
-    """Options of file://."""
-
-    loop: int = field(default=0, metadata={"doc": "1: begin again at the end"})
-    fps: float = field(default=30.0, metadata={"doc": "frames a second of a still picture"})
+    fps: float = field(default=30.0, metadata={"doc": "pictures a second"})
+    loop: int = field(default=1, metadata={"doc": "1: begin again at the end"})
 
     def __post_init__(self) -> None:
         """ContractError for values that mean nothing."""
-        _check_loop(self.loop)
+        if self.loop not in (0, 1):
+            raise ContractError(f"loop: expected 0 or 1, got {self.loop}")
         fps_fraction(self.fps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileOptions(Playback):
+    """Options of file://."""
+
+    fps: float = field(default=30.0, metadata={"doc": "frames a second of a still picture"})
+    loop: int = field(default=0, metadata={"doc": "1: begin again at the end"})
 
 
 def open_file(uri: Uri, role: Role, platform: Platform) -> Source:
@@ -63,22 +67,9 @@ def open_file(uri: Uri, role: Role, platform: Platform) -> Source:
     )
 
 
-@dataclass(frozen=True)
-class ImagesOptions:
-    """Options of images://."""
-
-    fps: float = field(default=30.0, metadata={"doc": "pictures a second"})
-    loop: int = field(default=1, metadata={"doc": "0: end after the last picture"})
-
-    def __post_init__(self) -> None:
-        """ContractError for values that mean nothing."""
-        _check_loop(self.loop)
-        fps_fraction(self.fps)
-
-
 def open_images(uri: Uri, role: Role, platform: Platform) -> Source:
     """A folder of numbered pictures at a rate; 16-bit PNG and TIFF are an infrared camera's counts."""
-    options = query_options(ImagesOptions, uri)
+    options = query_options(Playback, uri)
     folder = Path(uri.location)
     if not uri.location or not folder.is_dir():
         raise ContractError(f"{uri.text}: expected a folder of pictures, {folder} is none")
@@ -95,14 +86,7 @@ def open_images(uri: Uri, role: Role, platform: Platform) -> Source:
     launch += f"videoconvert ! {FORMATS[role]} ! {APPSINK} sync=false"
     keeper = Keeper(lambda number: new_buffer([album.picture(number)]), len(paths))
     feed = Feed(keeper.buffer, options.fps, 0 if options.loop else len(paths))
-    return Source(
-        uri.text,
-        Description(launch),
-        on_end="finish",
-        is_certain=True,
-        feed=feed,
-        is_lent=True,
-    )
+    return made_here(uri, launch, feed)
 
 
 class Keeper:
@@ -165,23 +149,20 @@ class Album:
 RAW_FORMATS = {"nv12": "NV12", "gray8": "GRAY8", "gray16": "GRAY16_LE"}
 
 
-@dataclass(frozen=True)
-class RawOptions:
+@dataclass(frozen=True, kw_only=True)
+class RawOptions(Playback):
     """Options of raw://."""
 
     width: int = field(metadata={"doc": "pixels"})
     height: int = field(metadata={"doc": "pixels"})
     format: Literal["nv12", "gray8", "gray16"] = field(metadata={"doc": "gray16 is little-endian"})
-    fps: float = field(default=30.0, metadata={"doc": "frames a second"})
-    loop: int = field(default=1, metadata={"doc": "0: end after the last frame"})
 
     def __post_init__(self) -> None:
         """ContractError for values that mean nothing."""
         for name in ("width", "height"):
             if not 1 <= getattr(self, name) <= 8192:
                 raise ContractError(f"{name}: expected 1 to 8192, got {getattr(self, name)}")
-        _check_loop(self.loop)
-        fps_fraction(self.fps)
+        super().__post_init__()
 
 
 def open_raw(uri: Uri, role: Role, platform: Platform) -> Source:
@@ -195,14 +176,7 @@ def open_raw(uri: Uri, role: Role, platform: Platform) -> Source:
     launch = f"{APPSRC} caps={caps},framerate={fps_fraction(options.fps)} ! {APPSINK} sync=false"
     keeper = Keeper(frames.buffer, frames.count)
     feed = Feed(keeper.buffer, options.fps, 0 if options.loop else frames.count)
-    return Source(
-        uri.text,
-        Description(launch),
-        on_end="finish",
-        is_certain=True,
-        feed=feed,
-        is_lent=True,
-    )
+    return made_here(uri, launch, feed)
 
 
 class RawFrames:

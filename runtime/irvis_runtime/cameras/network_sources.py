@@ -1,30 +1,122 @@
-"""Cameras on the network: `rtsp://` and `udp://`."""
+"""Cameras on the network: `rtsp://`, `rtsps://` and `udp://`."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from irvis_runtime.errors import ContractError
-from irvis_runtime.gstreamer import Description, Platform
-from irvis_runtime.uri import Uri, query_options
+from irvis_runtime.gstreamer import Authorities, Description, Platform, gst
+from irvis_runtime.uri import Uri, parse_uri, query_options
 
 from .source import Role, Source, decode
 
 RTP_H264 = "application/x-rtp,media=(string)video,clock-rate=(int)90000,encoding-name=(string)H264"
+# A camera may send sound, too.
+RTP_VIDEO = "application/x-rtp,media=(string)video"
 # A key frame of an uncompressed-looking scene is a burst; the kernel's 208 KiB hold a third of one.
 SOCKET_BYTES = 2_000_000
 
 
+@dataclass(frozen=True)
+class RtspOptions:
+    """What stands behind the # of an rtsp:// or rtsps:// URI: the query before it is the camera's own."""
+
+    transport: Literal["tcp", "udp"] = field(
+        default="tcp", metadata={"doc": "udp: a lost packet costs a picture's part and no time"}
+    )
+    latency_ms: int = field(default=0, metadata={"doc": "how long packets out of order are waited for"})
+    ca: str = field(
+        default="",
+        metadata={
+            "doc": "rtsps://: PEM file of the camera's certificate, or of who signed it; else the system's"
+        },
+    )
+    verify: Literal["yes", "no"] = field(
+        default="yes", metadata={"doc": "rtsps://: no takes any certificate: encrypted, but of whomever"}
+    )
+
+    def __post_init__(self) -> None:
+        """ContractError for a wait that is no wait, and for trust in two ways."""
+        _check_wait(self.latency_ms)
+        if self.ca and self.verify == "no":
+            raise ContractError("ca and verify=no: expected one of them; name the file, or trust everybody")
+
+
+def rtsp_uri(text: str) -> Uri:
+    """Returns the URI of a network camera: `query` is what stands behind the #."""
+    address, _, options = text.partition("#")
+    scheme, _, location = address.partition("://")
+    return replace(
+        parse_uri(f"{scheme}://?{options}" if options else f"{scheme}://"), text=text, location=location
+    )
+
+
 def open_rtsp(uri: Uri, role: Role, platform: Platform) -> Source:
-    """A network camera; the URI's query belongs to the camera, and its password stays out of the log."""
+    """A network camera, by TCP; its password stays out of the log."""
+    options = query_options(RtspOptions, uri)
     if not uri.location:
-        raise ContractError(f"{uri.text}: expected a host as in rtsp://192.168.1.20/stream")
-    launch = f"rtspsrc name=source latency=0 drop-on-latency=true ! {decode(role, platform)} sync=false"
+        raise ContractError(f"{uri.text}: expected a host as in {uri.scheme}://192.168.1.20/stream")
+    protocols = "tcp" if options.transport == "tcp" else "udp+udp-mcast"
+    launch = (
+        f"rtspsrc name=source latency={options.latency_ms} protocols={protocols} drop-on-latency=true ! "
+        f"{RTP_VIDEO} ! {decode(role, platform)} sync=false"
+    )
+    properties: dict[str, Any] = {"location": f"{uri.scheme}://{uri.location}"}
+    if uri.scheme == "rtsps":
+        properties |= _trust(uri, options)
+    elif options.ca or options.verify == "no":
+        raise ContractError(f"{uri.text}: ca and verify are of rtsps://, this is rtsp://; write rtsps://")
     shown = re.sub(r"//[^/@]*@", "//", uri.text)
-    return Source(shown, Description(launch, {"source": {"location": uri.text}}))
+    description = Description(launch, {"source": properties}, _low_delay(platform))
+    return Source(shown, description, prepare=_tell_mistrust if uri.scheme == "rtsps" else None)
+
+
+def _tell_mistrust(pipeline: Any) -> None:
+    """Has a certificate that is refused be named as the reason; rtspsrc itself says "Generic error"."""
+    pipeline.get_by_name("source").connect("accept-certificate", _refuse)
+
+
+def _refuse(source: Any, connection: Any, certificate: Any, flags: Any) -> bool:
+    Gst = gst()
+    reasons = [name for name in flags.value_nicks if name != "no-flags"]
+    text = (
+        f"the camera's certificate is not trusted ({', '.join(reasons)}); name it, or who signed "
+        "it, with #ca=FILE behind the address"
+    )
+    error = import_module("gi.repository.GLib").Error.new_literal(
+        Gst.ResourceError.quark(), text, Gst.ResourceError.NOT_AUTHORIZED
+    )
+    source.post_message(Gst.Message.new_error(source, error, ""))
+    return False
+
+
+def _trust(uri: Uri, options: RtspOptions) -> dict[str, Any]:
+    """Whose certificates are taken; rtspsrc checks everything by default."""
+    if options.verify == "no":
+        return {"tls-validation-flags": 0}
+    if not options.ca:
+        return {}
+    path = Path(options.ca)
+    if not path.is_file():
+        raise ContractError(f"{uri.text}: ca: expected a PEM file, {path} is none")
+    return {"tls-database": Authorities(path)}
+
+
+def _low_delay(platform: Platform) -> dict[str, dict[str, Any]]:
+    """What keeps a Jetson's decoder from holding back about four pictures; of B-frames it knows nothing."""
+    if platform != "jetson":
+        return {}
+    return {"nvv4l2decoder": {"disable-dpb": True, "enable-max-performance": True}}
+
+
+def _check_wait(latency_ms: int) -> None:
+    if not 0 <= latency_ms <= 10_000:
+        raise ContractError(f"latency_ms: expected 0 to 10000, got {latency_ms}")
 
 
 @dataclass(frozen=True)
@@ -38,8 +130,7 @@ class UdpOptions:
 
     def __post_init__(self) -> None:
         """ContractError for a wait that is no wait."""
-        if not 0 <= self.latency_ms <= 10_000:
-            raise ContractError(f"latency_ms: expected 0 to 10000, got {self.latency_ms}")
+        _check_wait(self.latency_ms)
 
 
 def open_udp(uri: Uri, role: Role, platform: Platform) -> Source:
@@ -54,7 +145,7 @@ def open_udp(uri: Uri, role: Role, platform: Platform) -> Source:
         parts = "udpsrc name=source ! tsparse set-timestamps=true ! tsdemux latency=0"
     launch = f"{parts} ! {decode(role, platform)} sync=false"
     properties = {"address": host, "port": port, "buffer-size": SOCKET_BYTES}
-    return Source(uri.text, Description(launch, {"source": properties}))
+    return Source(uri.text, Description(launch, {"source": properties}, _low_delay(platform)))
 
 
 def _address(uri: Uri) -> tuple[str, int]:

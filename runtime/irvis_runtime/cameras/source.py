@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from irvis_runtime.gstreamer import Description, Platform
 from irvis_runtime.uri import Uri
@@ -33,7 +33,8 @@ class Source:
     an end of stream means. `is_certain`: an error before the first frame will not go away by trying again.
     `is_lent`: frames keep the pipeline's buffers; a
     driver's few, and those of a device that is to be opened again, are copied instead. `device`: the node of
-    a camera that may come back under another number. `revive`: called, with where to report, where the
+    a camera that may come back under another number. `prepare`: called with the pipeline before it starts.
+    `revive`: called, with where to report, where the
     camera does not open again and again; returns at once.
     """
 
@@ -45,10 +46,16 @@ class Source:
     feed: Feed | None = None
     is_lent: bool = False
     device: Path | None = None
+    prepare: Callable[[Any], None] | None = None
     revive: Callable[[Callable[[str], None]], None] | None = None
 
 
 Maker = Callable[[Uri, Role, Platform], Source]
+
+
+def made_here(uri: Uri, launch: str, feed: Feed | None) -> Source:
+    """Returns a source whose pictures this process makes or reads: what it loses does not come back."""
+    return Source(uri.text, Description(launch), on_end="finish", is_certain=True, feed=feed, is_lent=True)
 
 
 def decode(role: Role, platform: Platform, still: str = "") -> str:

@@ -20,10 +20,10 @@ from .argus import Argus
 from .feed import fps_fraction
 from .file_sources import open_file, open_images, open_raw
 from .generated import TestOptions, make_feed, test_launch
-from .network_sources import open_rtsp, open_udp
+from .network_sources import open_rtsp, open_udp, rtsp_uri
 from .source import APPSINK as APPSINK
 from .source import FORMATS as FORMATS
-from .source import Maker, decode, jetson_format
+from .source import Maker, decode, jetson_format, made_here
 from .source import OnEnd as OnEnd
 from .source import Role as Role
 from .source import Source as Source
@@ -31,7 +31,8 @@ from .source import Source as Source
 
 def make_source(text: str, role: Role, platform: Platform) -> Source:
     """Returns how the URI is opened; ContractError for an unknown scheme or option, or a missing file."""
-    uri = parse_uri(text)
+    is_rtsp = text.lower().startswith(("rtsp://", "rtsps://"))
+    uri = rtsp_uri(text) if is_rtsp else parse_uri(text)
     make = SCHEMES.get(uri.scheme)
     if make is None:
         raise ContractError(f"{text}: unknown source {uri.scheme!r}; {nearest(uri.scheme, list(SCHEMES))}")
@@ -47,14 +48,7 @@ def _test(uri: Uri, role: Role, platform: Platform) -> Source:
     options = query_options(TestOptions, uri)
     launch = f"{test_launch(options, role)} ! {APPSINK} sync=false"
     feed = None if options.pattern else make_feed(options, role)
-    return Source(
-        uri.text,
-        Description(launch),
-        on_end="finish",
-        is_certain=True,
-        feed=feed,
-        is_lent=True,
-    )
+    return made_here(uri, launch, feed)
 
 
 @dataclass(frozen=True)
@@ -143,6 +137,7 @@ SCHEMES: dict[str, Maker] = {
     "images": open_images,
     "raw": open_raw,
     "rtsp": open_rtsp,
+    "rtsps": open_rtsp,
     "test": _test,
     "udp": open_udp,
     "v4l2": _v4l2,

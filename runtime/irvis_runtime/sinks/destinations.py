@@ -34,7 +34,8 @@ def make_sink(config: OutputConfig, report: Callable[[str], None]) -> Sink:
     is_picture = uri.scheme == "file" and is_snapshot(uri)
     _check_keys(config, uri, RECORDING_KEYS, "a recording", uri.scheme == "file" and not is_picture)
     _check_keys(config, uri, ("every_s",), "a .jpg or .png", is_picture)
-    _check_keys(config, uri, ("credentials",), "rtsp://", uri.scheme == "rtsp")
+    _check_keys(config, uri, ("credentials",), "rtsp://", uri.scheme in ("rtsp", "rtsps"))
+    _check_keys(config, uri, ("certificate", "private_key"), "rtsps://", uri.scheme == "rtsps")
     return make(uri, config, report)
 
 
@@ -55,6 +56,7 @@ SCHEMES: dict[str, Make] = {
     "null": _null,
     "rtp": make_rtp,
     "rtsp": make_rtsp,
+    "rtsps": make_rtsp,
     "shm": make_shared_memory,
     "udp": make_udp,
 }

@@ -1,20 +1,15 @@
-"""rtsp://: a server that players connect to; it listens where the rig says, by default on this machine only.
+"""rtsp:// and rtsps://: a server that players connect to, of this machine alone where the rig says no more.
 
 It encodes while somebody watches, once for all of them.
 """
 
 from __future__ import annotations
 
-import ipaddress
-import stat
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from irvis_runtime.errors import BackendError, ContractError
@@ -27,19 +22,12 @@ from .network import host_and_port, payloader
 from .outlet import Sink
 from .picture import Picture, caps_text, even_size, nv12_buffer
 from .pipeline import LIVE_PICTURES, TRIAL_SIZE_HW
+from .rtsp_access import Access, is_loopback, read_access, rtsp_server
 
 LOCALHOST = "127.0.0.1"
 MAX_SESSIONS = 16
 """Clients at a time; one that vanishes without a word counts for a minute more."""
 CLEAN_S = 1.0
-
-
-@dataclass(frozen=True)
-class Credentials:
-    """What a player has to show."""
-
-    user: str
-    password: str
 
 
 @dataclass(frozen=True)
@@ -52,13 +40,14 @@ class RtspSink:
     path: str
     encoding: Encoding
     tail: str
-    credentials: Credentials | None
+    access: Access
     stall_s: float
     waiting_pictures: int = LIVE_PICTURES
 
     def check(self, platform: Platform) -> None:
-        """BackendError where the server or an encoder is missing."""
+        """BackendError where the server or an encoder is missing, or the certificate is none."""
         rtsp_server()
+        self.access.certificate()
         self.encoding.choose(platform, TRIAL_SIZE_HW)
 
     def open(self, platform: Platform, picture: Picture) -> RtspOutlet:
@@ -85,8 +74,7 @@ class RtspOutlet:
         self._server.set_address(sink.host)
         self._server.set_service(str(sink.port))
         self._server.get_session_pool().set_max_sessions(MAX_SESSIONS)
-        if sink.credentials is not None:
-            protect(factory, self._server, sink.credentials)
+        sink.access.guard(self._server, factory)
         self._server.get_mount_points().add_factory(sink.path, factory)
         self._context = glib.MainContext()
         self._loop = glib.MainLoop.new(self._context, False)
@@ -153,62 +141,14 @@ class RtspOutlet:
 
 def make_rtsp(uri: Uri, config: OutputConfig, report: Callable[[str], None]) -> Sink:
     """A server at an address of this machine."""
-    example = "rtsp://127.0.0.1:8554/name"
+    example = f"{uri.scheme}://127.0.0.1:8554/name"
     host, port, path = host_and_port(uri, example)
     if len(path) < 2:
         raise ContractError(f"{uri.text}: expected {example}")
-    credentials = None if config.credentials is None else read_credentials(config.credentials)
-    if credentials is None and not is_loopback(host or LOCALHOST):
+    access = read_access(uri, config)
+    if access.credentials is None and not is_loopback(host or LOCALHOST):
         report(f"{uri.text}: whoever reaches this address sees the picture; set credentials to ask who it is")
     encoding = Encoding(config.bitrate_kbps, config.codec, config.keyframe_interval)
     tail = f"{config.codec}parse ! {payloader(config)}"
     stall_s = config.stall_ms / 1e3
-    return RtspSink(uri.text, host or LOCALHOST, port, path, encoding, tail, credentials, stall_s)
-
-
-def rtsp_server() -> ModuleType:
-    """Returns the module GstRtspServer; BackendError that names the package where it is missing."""
-    gst()
-    try:
-        import_module("gi").require_version("GstRtspServer", "1.0")
-        return import_module("gi.repository.GstRtspServer")
-    except (ImportError, ValueError) as error:
-        raise BackendError(
-            f"rtsp:// needs GStreamer's RTSP server ({error}); "
-            "install it with `apt-get install gir1.2-gst-rtsp-server-1.0`, or send rtp:// to a receiver"
-        ) from error
-
-
-def read_credentials(path: Path) -> Credentials:
-    """Returns the file's `user:password`; ContractError where it has none or everybody may read it."""
-    try:
-        mode, text = path.stat().st_mode, path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ContractError(f"credentials: {path} cannot be read ({error}); name another file") from error
-    if mode & stat.S_IRWXO:
-        raise ContractError(f"credentials: everybody may read {path}; run `chmod 600 {path}`")
-    user, colon, password = text.strip().partition(":")
-    if not (user and colon and password) or "\n" in password:
-        raise ContractError(f"credentials: expected one line user:password in {path}")
-    return Credentials(user, password)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches the address."""
-    with suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host == "localhost"
-
-
-def protect(factory: Any, server: Any, credentials: Credentials) -> None:
-    """Has the server ask for the password by digest, so that it does not cross the network."""
-    rtsp, lib = rtsp_server(), import_module("gi.repository.GstRtsp")
-    auth, token = rtsp.RTSPAuth(), rtsp.RTSPToken()
-    token.set_string(rtsp.RTSP_TOKEN_MEDIA_FACTORY_ROLE, credentials.user)
-    auth.set_supported_methods(lib.RTSPAuthMethod.DIGEST)
-    auth.add_digest(credentials.user, credentials.password, token)
-    server.set_auth(auth)
-    permissions = rtsp.RTSPPermissions()
-    for permission in (rtsp.RTSP_PERM_MEDIA_FACTORY_ACCESS, rtsp.RTSP_PERM_MEDIA_FACTORY_CONSTRUCT):
-        permissions.add_permission_for_role(credentials.user, permission, True)
-    factory.set_permissions(permissions)
+    return RtspSink(uri.text, host or LOCALHOST, port, path, encoding, tail, access, stall_s)

@@ -11,7 +11,6 @@ import pytest
 from irvis_runtime.calibration.pictures import grab_pictures, read_pictures, sizes_of
 from irvis_runtime.config import from_mapping
 from irvis_runtime.errors import BackendError
-from irvis_runtime.gstreamer import gst
 from irvis_runtime.rig import Rig
 
 
@@ -45,15 +44,7 @@ def rig(infrared: str, **limits: float) -> Rig:
     )
 
 
-@pytest.fixture
-def _gstreamer() -> None:
-    try:
-        gst()
-    except BackendError as error:
-        pytest.skip(f"GStreamer is not here: {error}")
-
-
-@pytest.mark.usefixtures("_gstreamer")
+@pytest.mark.usefixtures("gstreamer")
 def test_the_rigs_cameras_give_pairs() -> None:
     pairs = grab_pictures(rig("test://?width=80&height=60&fps=30&pattern=ball", max_skew_ms=5000), 3, 0.1)
     assert [sizes_of(pair) for pair in pairs] == [((60, 80), (120, 160))] * 3
@@ -61,7 +52,7 @@ def test_the_rigs_cameras_give_pairs() -> None:
     assert not np.array_equal(pairs[0][1], pairs[2][1])
 
 
-@pytest.mark.usefixtures("_gstreamer")
+@pytest.mark.usefixtures("gstreamer")
 def test_a_camera_that_does_not_come_is_named() -> None:
     with pytest.raises(BackendError, match=r"0 of 2 pairs came .*no-such-video"):
         grab_pictures(rig("v4l2:///dev/no-such-video", start_ms=300), 2, 0.1)

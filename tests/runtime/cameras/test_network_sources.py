@@ -1,21 +1,25 @@
-"""Streams that are sent here over UDP, from real senders: received, and timed by this machine's clock."""
+"""Streams over the network, from real senders: received, and timed by this machine's clock."""
 
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 
 import numpy as np
 import pytest
 
 from irvis_runtime.cameras.camera import Camera
 from irvis_runtime.cameras.frames import Frame
-from irvis_runtime.cameras.sources import make_source
-from irvis_runtime.errors import ContractError
-from irvis_runtime.gstreamer import Description, build_pipeline, start_pipeline, stop_pipeline
+from irvis_runtime.cameras.network_sources import RTP_H264, RTP_VIDEO
+from irvis_runtime.cameras.sources import FORMATS, make_source
+from irvis_runtime.errors import BackendError, ContractError
+from irvis_runtime.gstreamer import Description, build_pipeline, launch_text, start_pipeline, stop_pipeline
 from irvis_runtime.sinks.encoders import choose_encoder
+from irvis_runtime.sinks.rtsp_access import rtsp_server
 
 pytestmark = pytest.mark.usefixtures("gstreamer")
 
@@ -108,7 +112,74 @@ def test_a_wrong_address_is_one_line(uri: str, text: str) -> None:
     assert text in str(caught.value)
 
 
-def test_a_jetson_decodes_what_is_sent_in_hardware() -> None:
-    launch = make_source("udp://0.0.0.0:5600", "visible", "jetson").description.launch
-    assert "nvvidconv" in launch
-    assert "videoconvert" not in launch
+RTSPSRC = "rtspsrc name=source location={} latency=0 protocols=tcp drop-on-latency=true"
+JITTER = "rtpjitterbuffer latency=0 drop-on-latency=true ! rtph264depay ! h264parse"
+DECODE = 'decodebin expose-all-streams=false caps="video/x-raw(ANY)"'
+APPSINK = "appsink name=frames max-buffers=3 drop=true enable-last-sample=false sync=false"
+UDPSRC = "udpsrc name=source address={} port=5600 buffer-size=2000000"
+
+
+@pytest.mark.parametrize(
+    ("uri", "start"),
+    [
+        (
+            "rtsp://10.0.0.2/stream?profile=1",
+            RTSPSRC.format('"rtsp://10.0.0.2/stream?profile=1"') + f" ! {RTP_VIDEO} !",
+        ),
+        ("rtsps://10.0.0.2/stream", RTSPSRC.format('"rtsps://10.0.0.2/stream"') + f" ! {RTP_VIDEO} !"),
+        ("udp://0.0.0.0:5600", UDPSRC.format('"0.0.0.0"') + f' caps="{RTP_H264}" ! {JITTER} !'),
+        (
+            "udp://239.1.1.1:5600?format=mpegts",
+            UDPSRC.format('"239.1.1.1"') + " ! tsparse set-timestamps=true ! tsdemux latency=0 !",
+        ),
+    ],
+)
+def test_every_network_source_has_the_text_that_was_measured(uri: str, start: str) -> None:
+    """A Jetson's decoder holds about four pictures back unless it is told not to."""
+    generic, jetson = (
+        launch_text(make_source(uri, "visible", platform).description) for platform in ("generic", "jetson")
+    )
+    assert generic == f"{start} {DECODE} ! videoconvert ! {FORMATS['visible']} ! {APPSINK}"
+    assert jetson == (
+        f"{start} {DECODE} ! nvvidconv ! video/x-raw,format=NV12 ! {APPSINK}"
+        " # nvv4l2decoder disable-dpb=true enable-max-performance=true"
+    )
+
+
+@pytest.mark.parametrize("order", ["video first", "sound first"])
+def test_a_camera_that_sends_sound_is_seen(order: str) -> None:
+    """By GStreamer's RTSP server, with the streams either way round."""
+    try:
+        rtsp = rtsp_server()
+    except BackendError as error:
+        pytest.skip(str(error))
+    caps = "video/x-raw,format=NV12,width=160,height=120,framerate=30/1"
+    encoder = choose_encoder("generic", 1000, (120, 160))
+    parts = [
+        f"videotestsrc is-live=true ! {caps} ! {encoder} ! rtph264pay name=",
+        "audiotestsrc is-live=true ! audio/x-raw,rate=8000,channels=1 ! alawenc ! rtppcmapay name=",
+    ]
+    if order == "sound first":
+        parts.reverse()
+    factory, server = rtsp.RTSPMediaFactory(), rtsp.RTSPServer()
+    factory.set_launch("( " + " ".join(f"{part}pay{index}" for index, part in enumerate(parts)) + " )")
+    server.set_address("127.0.0.1")
+    server.set_service("0")
+    server.get_mount_points().add_factory("/live", factory)
+    glib = import_module("gi.repository.GLib")
+    context = glib.MainContext()
+    loop = glib.MainLoop.new(context, False)
+    server.attach(context)
+    thread = threading.Thread(target=loop.run, daemon=True)
+    thread.start()
+    uri = f"rtsp://127.0.0.1:{server.get_bound_port()}/live"
+    camera = Camera("visible", make_source(uri, "visible", "generic"), lambda frame: None, lambda line: None)
+    camera.start(time.monotonic_ns())
+    try:
+        until(camera, 5)
+    finally:
+        camera.stop()
+        loop.quit()
+        thread.join()
+    assert camera.form is not None
+    assert camera.form.text == "160x120 NV12"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import threading
 import time
@@ -15,35 +16,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from irvis_runtime.errors import BackendError
-from irvis_runtime.gstreamer import Description, build_pipeline, gst, start_pipeline, stop_pipeline
+from irvis_runtime.gstreamer import Description, build_pipeline, start_pipeline, stop_pipeline
 from irvis_runtime.rig import OutputConfig
 from irvis_runtime.sinks.branch import Branch
 from irvis_runtime.sinks.destinations import make_sink
-from irvis_runtime.sinks.encoders import choose_encoder
 from irvis_runtime.sinks.outlet import Sink
 from irvis_runtime.sinks.picture import Picture, grey_chroma
 
 FPS = 30
 BITS = 16
-
-
-@pytest.fixture(scope="session")
-def gstreamer() -> ModuleType:
-    """The module Gst; the test is skipped where GStreamer or its Python binding is absent."""
-    try:
-        return gst()
-    except BackendError as error:
-        pytest.skip(f"GStreamer is not here: {error}")
-
-
-@pytest.fixture
-def encoder(gstreamer: ModuleType) -> str:
-    """An H.264 encoder of this machine; the test is skipped where there is none."""
-    try:
-        return choose_encoder("generic", 1000, (120, 160))
-    except BackendError as error:
-        pytest.skip(str(error))
 
 
 def numbered(index: int, size_hw: tuple[int, int] = (120, 160), noise: int = 0) -> Picture:
@@ -232,3 +213,11 @@ def until() -> Until:
             time.sleep(0.02)
 
     return wait
+
+
+@pytest.fixture
+def port() -> int:
+    """A TCP port that nobody has."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

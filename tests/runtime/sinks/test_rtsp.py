@@ -13,7 +13,7 @@ import pytest
 
 from irvis_runtime.errors import BackendError, ContractError
 from irvis_runtime.rig import OutputConfig
-from irvis_runtime.sinks import rtsp
+from irvis_runtime.sinks import rtsp_access
 from irvis_runtime.sinks.destinations import make_sink
 
 
@@ -21,17 +21,9 @@ from irvis_runtime.sinks.destinations import make_sink
 def server(encoder: str) -> None:
     """Skips the test where GStreamer's RTSP server is absent."""
     try:
-        rtsp.rtsp_server()
+        rtsp_access.rtsp_server()
     except BackendError as error:
         pytest.skip(str(error))
-
-
-@pytest.fixture
-def port() -> int:
-    """A port that nobody has."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def client(run: Any, location: str) -> Any:
@@ -180,6 +172,6 @@ def test_without_the_package_the_error_names_it(monkeypatch: pytest.MonkeyPatch)
     def missing(name: str) -> None:
         raise ImportError(f"Namespace {name} not available")
 
-    monkeypatch.setattr(rtsp, "import_module", missing)
+    monkeypatch.setattr(rtsp_access, "import_module", missing)
     with pytest.raises(BackendError, match=r"apt-get install gir1\.2-gst-rtsp-server-1\.0"):
-        rtsp.rtsp_server()
+        rtsp_access.rtsp_server()

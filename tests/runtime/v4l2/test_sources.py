@@ -72,3 +72,16 @@ def test_what_the_camera_has_not_is_said(machine: Machine, query: str) -> None:
     (told,) = frames(machine, "visible", query, 1)
     assert "not-negotiated" in told["reason"]
     assert "v4l2-ctl --list-formats-ext" in told["reason"]
+
+
+def test_the_doctor_names_what_the_cameras_send(machine: Machine) -> None:
+    script = (
+        "from pathlib import Path; from irvis_runtime.doctor.live import check_cameras; "
+        "print(check_cameras(Path('/')).found)"
+    )
+    told = machine.run(shlex.join([sys.executable, "-c", script]))
+    cameras = told.strip().split("; ")
+    assert ["vivid-000-vid-cap" in camera for camera in cameras] == [True, False]
+    for camera in cameras:
+        assert {"YUYV", "NV12", "GREY", "Y16"} <= set(camera.replace(",", " ").split())
+        assert "(format=y16)" in camera

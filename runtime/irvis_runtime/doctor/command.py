@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from . import __version__
-from .atomic import write_text
-from .bench.fields import to_json
-from .board import ROOT, Board, read_board
-from .cli import Parser
-from .doctor_checks import MISSING, Check, all_checks
+from irvis_runtime import __version__
+from irvis_runtime.atomic import write_text
+from irvis_runtime.bench.fields import to_json
+from irvis_runtime.board import ROOT, Board, read_board
+from irvis_runtime.cli import Parser
+
+from .check import MISSING, Check
+from .fusing import all_checks
 
 SCHEMA = 1
 MARKS = {"ok": "ok", "warning": "warning", "missing": "MISSING"}

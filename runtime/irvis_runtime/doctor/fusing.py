@@ -1,63 +1,36 @@
-"""The checks behind `irvis doctor`: each looks at one thing and says what is there and what to do."""
+"""The checks behind `irvis doctor`: each looks at one thing and says what is there and what to do.
+
+What fuses is looked at here, what `irvis live` needs besides in live.py.
+"""
 
 from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
-from .backends import onnxruntime, openvino
-from .backends.choice import choose_backend
-from .backends.cudart import open_cudart
-from .backends.tensorrt_api import import_tensorrt
-from .board import ROOT, cpu_model, gstreamer_version, has_fast_int8, memory_mb, module_version, read_jetson
-from .contract import checked_model_path, load_manifest
-from .errors import BackendError, ContractError
-from .fuser import Fuser
-from .gstreamer import INSTALL as INSTALL_GSTREAMER
-from .gstreamer import find_platform, gst
-from .shipped_models import default_model_dir
-from .sinks.encoders import choose_encoder
+from irvis_runtime.backends import onnxruntime, openvino
+from irvis_runtime.backends.choice import choose_backend
+from irvis_runtime.backends.cudart import open_cudart
+from irvis_runtime.backends.tensorrt_api import import_tensorrt
+from irvis_runtime.board import ROOT, cpu_model, has_fast_int8, memory_mb, module_version, read_jetson
+from irvis_runtime.contract import checked_model_path, load_manifest
+from irvis_runtime.errors import BackendError, ContractError
+from irvis_runtime.fuser import Fuser
+from irvis_runtime.shipped_models import default_model_dir
 
-OK, WARNING, MISSING = "ok", "warning", "missing"
+from .check import MISSING, OK, WARNING, Check
+from .live import live_checks
 
 OLDEST_PYTHON = (3, 10)
 LEAST_FREE_MB = 1024
-# What every pipeline of `irvis live` is made of; the encoder is tried, not looked up.
-ELEMENTS = (
-    "appsrc",
-    "appsink",
-    "v4l2src",
-    "videoconvert",
-    "h264parse",
-    "matroskamux",
-    "rtph264pay",
-    "udpsink",
-)
-JETSON_ELEMENTS = ("nvarguscamerasrc", "nvvidconv")
 WORKBENCH = ("torch", "open_clip", "onnx", "onnxsim")
 TRIAL_SIZE_HW = (96, 128)
-TRIAL_BITRATE_KBPS = 2000
 PROVIDERS = (onnxruntime.TENSORRT, onnxruntime.CUDA, onnxruntime.CPU)
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that was looked at."""
-
-    name: str
-    status: str
-    """"ok", "warning" or "missing"."""
-    found: str
-    advice: str = ""
-    """What to do; empty where nothing needs doing."""
-    is_required: bool = False
-    """Whether `irvis fuse` cannot run without it."""
 
 
 def all_checks(root: Path = ROOT) -> list[Callable[[], Check]]:
@@ -73,10 +46,7 @@ def all_checks(root: Path = ROOT) -> list[Callable[[], Check]]:
         lambda: check_fast_int8(root),
         check_model,
         check_fusion,
-        check_gstreamer,
-        lambda: check_elements(root),
-        lambda: check_encoder(root),
-        lambda: check_cameras(root),
+        *live_checks(root),
         lambda: check_jetson(root),
         check_workbench,
         lambda: check_memory(root),
@@ -184,48 +154,6 @@ def check_fusion() -> Check:
     return Check("Test fusion", OK, f"{width} x {height} pixels, {how}", is_required=True)
 
 
-def check_gstreamer() -> Check:
-    """GStreamer through PyGObject, for `irvis live`."""
-    version, why = gstreamer_version()
-    if version is None:
-        return Check("GStreamer", WARNING, f"none: {why}", "needed only by `irvis live` and videos")
-    return Check("GStreamer", OK, version)
-
-
-def check_elements(root: Path = ROOT) -> Check:
-    """The elements that pipelines are made of."""
-    name = "GStreamer elements"
-    wanted = ELEMENTS + (JETSON_ELEMENTS if find_platform(root) == "jetson" else ())
-    try:
-        factory = gst().ElementFactory
-    except BackendError:
-        return Check(name, WARNING, "no GStreamer to ask", "needed only by `irvis live`")
-    absent = [element for element in wanted if factory.find(element) is None]
-    if absent:
-        return Check(name, WARNING, f"missing: {', '.join(absent)}", INSTALL_GSTREAMER)
-    return Check(name, OK, ", ".join(wanted))
-
-
-def check_encoder(root: Path = ROOT) -> Check:
-    """An H.264 encoder that really encodes."""
-    try:
-        launch = choose_encoder(find_platform(root), TRIAL_BITRATE_KBPS, TRIAL_SIZE_HW)
-    except BackendError as error:
-        return Check("H.264 encoder", WARNING, str(error), "needed only to record or stream")
-    known = ("nvv4l2h264enc", "x264enc", "openh264enc")
-    return Check("H.264 encoder", OK, next((name for name in known if name in launch), launch))
-
-
-def check_cameras(root: Path = ROOT) -> Check:
-    """Video devices, with the names that their drivers give."""
-    cameras = list(_cameras(root))
-    if not cameras:
-        return Check(
-            "Cameras", WARNING, "no /dev/video*", "connect one; `test://`, `file://` and `rtsp://` need none"
-        )
-    return Check("Cameras", OK, ", ".join(cameras))
-
-
 def check_jetson(root: Path = ROOT) -> Check:
     """What the board says of itself."""
     jetson = read_jetson(root)
@@ -269,10 +197,3 @@ def check_disk(folder: Path | None = None) -> Check:
     if free_mb < LEAST_FREE_MB:
         return Check("Disk", WARNING, f"{free_mb} MiB free in {place}", "free some space before you record")
     return Check("Disk", OK, f"{free_mb} MiB free in {place}")
-
-
-def _cameras(root: Path) -> Iterator[str]:
-    for device in sorted((root / "dev").glob("video[0-9]*"), key=lambda path: (len(path.name), path.name)):
-        name_file = root / "sys/class/video4linux" / device.name / "name"
-        name = name_file.read_text(errors="replace").strip() if name_file.is_file() else ""
-        yield f"/dev/{device.name}{f' ({name})' if name else ''}"

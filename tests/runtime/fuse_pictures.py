@@ -1,0 +1,31 @@
+"""Pictures for the tests of `irvis fuse`, and what it leaves in a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from irvis_runtime.image import write_picture
+
+Picture = NDArray[Any]
+
+
+def scene(height: int = 48, width: int = 64, channels: int = 3, seed: int = 0) -> Picture:
+    rng = np.random.default_rng(seed)
+    noise = rng.integers(0, 256, (height, width, channels), np.uint8)
+    return cv2.GaussianBlur(noise, (0, 0), 2).reshape(height, width, channels)
+
+
+def make(path: Path, picture: Picture) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_picture(path, picture[..., 0] if picture.shape[2:] == (1,) else picture)
+    return path
+
+
+def files_below(folder: Path) -> list[str]:
+    """Every file and folder, hidden ones included."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
