@@ -17,10 +17,10 @@ Command = Callable[[Sequence[str]], int]
 
 # name -> (module of this package, what it does); imported only when called
 RUNTIME_COMMANDS: dict[str, tuple[str, str]] = {
-    "fuse": ("fuse", "fuse pictures, folders or videos"),
-    "live": ("live_command", "fuse two cameras live, as a rig file says"),
+    "fuse": ("fuse.command", "fuse pictures, folders or videos"),
+    "live": ("live.command", "fuse two cameras live, as a rig file says"),
     "calibrate": ("calibration.command", "find how the infrared picture lies on the visible one"),
-    "raw": ("raw_recordings", "raw recordings and their rig, to measure live with"),
+    "raw": ("live.raw_recordings", "raw recordings and their rig, to measure live with"),
     "bench": ("bench.command", "measure speed and fidelity over a folder of pairs, to JSON"),
     "report": ("report.command", "make an HTML and a Markdown report from bench files"),
     "demo": ("demo", "the whole road on generated pictures, in minutes"),

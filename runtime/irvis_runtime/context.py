@@ -109,6 +109,10 @@ class ContextSmoother:
             self._stages = (context + left * first, context + left * (second + carried))
         return self._stages[1]
 
+    def take_over(self, other: ContextSmoother) -> None:
+        """Goes on from another's past with this one's time constant."""
+        self._stages = other._stages
+
     def reset(self) -> None:
         """Forgets the past: the next frame's context is taken as it is (after a cut or a camera's return)."""
         self._stages = None

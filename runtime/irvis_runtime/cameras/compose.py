@@ -92,9 +92,13 @@ class Composer:
             self._pairing.add(picture)
 
     def take_over(self, other: Composer) -> None:
-        """Goes on with the frames and counts of another composer, whose rig was another."""
+        """Goes on where the composer of another rig leaves off: by itself that is no step in the picture."""
         self._pairing.take_over(other._pairing)
-        self._last_visible, self.cuts = other._last_visible, other.cuts
+        self.thermal.take_over(other.thermal)
+        self._registration.take_over(other._registration)
+        self._smoother.take_over(other._smoother)
+        self._cuts, self.cuts = other._cuts, other.cuts
+        self._last_visible, self._last_fused_ns = other._last_visible, other._last_fused_ns
 
     def from_visible(self, frame: Frame) -> Composed:
         """Returns the frame fused with its partner; without one, the frame as it is."""

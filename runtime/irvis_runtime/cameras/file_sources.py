@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from irvis_runtime.buffers import new_buffer, read_buffer
 from irvis_runtime.errors import ContractError
-from irvis_runtime.gstreamer import Description, Platform
+from irvis_runtime.gstreamer import Description, Platform, gst
 from irvis_runtime.image import luma_bt601, read_picture
 from irvis_runtime.pairs import natural_key
 from irvis_runtime.picture_files import PICTURE_SUFFIXES
@@ -84,14 +84,34 @@ def open_images(uri: Uri, role: Role, platform: Platform) -> Source:
     caps = f"video/x-raw,format={album.format},width={width},height={height}"
     launch = f"{APPSRC} caps={caps},framerate={fps_fraction(options.fps)} ! "
     launch += f"videoconvert ! {FORMATS[role]} ! {APPSINK} sync=false"
-    feed = Feed(
-        lambda index: new_buffer([album.picture(index)]), options.fps, 0 if options.loop else len(paths)
-    )
+    keeper = Keeper(lambda number: new_buffer([album.picture(number)]), len(paths))
+    feed = Feed(keeper.buffer, options.fps, 0 if options.loop else len(paths))
     return made_here(uri, launch, feed)
 
 
+class Keeper:
+    """Makes the buffers of `count` pictures by number, round and round; keeps the first 64 MB of them."""
+
+    def __init__(self, make: Callable[[int], Any], count: int) -> None:
+        self._make, self._count = make, count
+        self._kept: dict[int, Any] = {}
+        self._kept_bytes = 0
+
+    def buffer(self, index: int) -> Any:
+        """Returns the picture as a Gst.Buffer with times of its own; its memory is shared, and read-only."""
+        number = index % self._count
+        buffer = self._kept.get(number)
+        if buffer is None:
+            buffer = self._make(number)
+            if self._kept_bytes + buffer.get_size() > CACHE_BYTES:
+                return buffer
+            self._kept[number] = buffer
+            self._kept_bytes += buffer.get_size()
+        return buffer.copy_region(gst().BufferCopyFlags.MEMORY, 0, buffer.get_size())
+
+
 class Album:
-    """Reads the pictures of a folder by number, round and round; keeps the first 64 MB of them.
+    """Reads the pictures of a folder by number.
 
     `format`: GStreamer's name of what it gives, as the first picture says: GRAY8, GRAY16_LE (infrared only),
     or BGR.
@@ -99,25 +119,19 @@ class Album:
 
     def __init__(self, paths: Sequence[Path], role: Role) -> None:
         self._paths, self._role = paths, role
-        self._kept: dict[int, NDArray[Any]] = {}
         first = self._read(0)
         self._shape, self._dtype = first.shape, first.dtype
         grey = "GRAY16_LE" if first.dtype == np.uint16 else "GRAY8"
         self.format = "BGR" if first.ndim == 3 else grey
 
-    def picture(self, index: int) -> NDArray[Any]:
+    def picture(self, number: int) -> NDArray[Any]:
         """Returns the picture; ContractError where one is unreadable or of another size or kind."""
-        number = index % len(self._paths)
-        picture = self._kept.get(number)
-        if picture is None:
-            picture = self._read(number)
-            if (picture.shape, picture.dtype) != (self._shape, self._dtype):
-                raise ContractError(
-                    f"{self._paths[number]}: expected {self._dtype} {self._shape} as the first picture, got "
-                    f"{picture.dtype} {picture.shape}; give each camera's pictures a folder of their own"
-                )
-            if sum(kept.nbytes for kept in self._kept.values()) + picture.nbytes <= CACHE_BYTES:
-                self._kept[number] = picture
+        picture = self._read(number)
+        if (picture.shape, picture.dtype) != (self._shape, self._dtype):
+            raise ContractError(
+                f"{self._paths[number]}: expected {self._dtype} {self._shape} as the first picture, got "
+                f"{picture.dtype} {picture.shape}; give each camera's pictures a folder of their own"
+            )
         return picture
 
     def _read(self, number: int) -> NDArray[Any]:
@@ -160,12 +174,13 @@ def open_raw(uri: Uri, role: Role, platform: Platform) -> Source:
     frames = RawFrames(path, options)
     caps = f"video/x-raw,format={RAW_FORMATS[options.format]},width={options.width},height={options.height}"
     launch = f"{APPSRC} caps={caps},framerate={fps_fraction(options.fps)} ! {APPSINK} sync=false"
-    feed = Feed(frames.buffer, options.fps, 0 if options.loop else frames.count)
+    keeper = Keeper(frames.buffer, frames.count)
+    feed = Feed(keeper.buffer, options.fps, 0 if options.loop else frames.count)
     return made_here(uri, launch, feed)
 
 
 class RawFrames:
-    """Reads frames of one size and format by number, round and round.
+    """Reads frames of one size and format by number.
 
     Read, not mapped: a mapped file that somebody cuts ends the process (SIGBUS).
     """
@@ -186,10 +201,9 @@ class RawFrames:
             )
         self._file = path.open("rb", buffering=0)
 
-    def buffer(self, index: int) -> Any:
+    def buffer(self, number: int) -> Any:
         """Returns the frame as a Gst.Buffer."""
-        start = index % self.count * self._frame_bytes
-        return read_buffer(self._file.fileno(), start, self._frame_bytes)
+        return read_buffer(self._file.fileno(), number * self._frame_bytes, self._frame_bytes)
 
 
 def _existing_file(uri: Uri) -> Path:

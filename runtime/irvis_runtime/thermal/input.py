@@ -58,6 +58,18 @@ class ThermalInput:
         self._newest_hw = parts.picture_hw
         return frame if parts.picture_hw is frame.luma_hw else replace(frame, luma_hw=parts.picture_hw)
 
+    def take_over(self, other: ThermalInput) -> None:
+        """Goes on with the gain and the shutter of another, as far as this one's table asks for the same."""
+        one, two = self.config, other.config
+        if (
+            replace(two, palette=one.palette, spot=one.spot, freeze=one.freeze, freeze_ms=one.freeze_ms)
+            == one
+        ):
+            self._gain = other._gain
+        if (one.sensor, one.freeze, one.freeze_ms) == (two.sensor, two.freeze, two.freeze_ms):
+            self.shutter = other.shutter
+        self.seen_ns, self._newest_hw = other.seen_ns, other._newest_hw
+
     def eight_bit(self, frame: Frame) -> NDArray[np.uint8]:
         """Returns a frame that `take` gave as full-range grey levels, uint8 (H, W)."""
         if frame.luma_hw.dtype == np.uint16:

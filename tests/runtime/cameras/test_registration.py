@@ -57,7 +57,13 @@ def test_the_maps_follow_a_change_of_size() -> None:
 
 
 @settings(max_examples=25)
-@given(st.floats(0.7, 1.5), st.floats(-0.1, 0.1), st.floats(-6, 6), st.floats(-6, 6), st.floats(-1e-3, 1e-3))
+@given(
+    st.floats(0.7, 1.5),
+    st.floats(-0.1, 0.1),
+    st.floats(-6, 6),
+    st.floats(-6, 6),
+    st.just(0.0) | st.floats(-1e-3, 1e-3),
+)
 def test_the_warp_is_opencvs_within_two_grey_levels(
     scale: float, turn: float, x: float, y: float, tilt: float
 ) -> None:
@@ -75,6 +81,20 @@ def test_the_warp_is_opencvs_within_two_grey_levels(
     # Border pixels within half a pixel of the edge are clamped here and blended there.
     core_hw = cv2.erode(inside_hw.astype(np.uint8), np.ones((5, 5), np.uint8)) == 1
     assert difference_hw[core_hw].max(initial=0) <= 2
+
+
+@pytest.mark.parametrize("sizes", [((12, 16), (48, 64)), ((24, 33), (31, 40)), ((60, 80), (45, 70))])
+def test_the_warps_without_perspective_are_the_maps_warp(
+    sizes: tuple[tuple[int, int], tuple[int, int]],
+) -> None:
+    infrared_hw, (rows, columns) = picture(*sizes[0]), sizes[1]
+    with_perspective = stretch(*sizes)
+    with_perspective[2, 0] = 1e-9
+    expected_hw = Registration(with_perspective.tolist()).warp(infrared_hw, (rows, columns)).astype(int)
+    moved = stretch(*sizes) @ [[1, 0, 1e-9], [0, 1, 0], [0, 0, 1]]
+    for homography in (None, moved.tolist(), (-2 * moved).tolist()):
+        warped_hw = Registration(homography).warp(infrared_hw, (rows, columns))
+        assert np.abs(warped_hw - expected_hw).max() <= 2
 
 
 def test_the_sign_of_a_homography_does_not_matter() -> None:
@@ -116,8 +136,9 @@ def test_the_common_view_is_cut_out_of_luma_and_chroma() -> None:
     assert (part.time_ns, part.colorimetry, part.is_full_range) == (7, "bt709", False)
 
 
-def test_in_the_common_view_the_infrared_lies_as_in_the_whole() -> None:
-    homography = [[1.1, 0.05, 6], [-0.04, 1.2, -3], [1e-4, 0, 1]]
+@pytest.mark.parametrize("tilt", [0.0, 1e-4])
+def test_in_the_common_view_the_infrared_lies_as_in_the_whole(tilt: float) -> None:
+    homography = [[1.1, 0.05, 6], [-0.04, 1.2, -3], [tilt, 0, 1]]
     whole, cropping = Registration(homography), Registration(homography, crops=True)
     infrared_hw, visible = picture(40, 50), frame(44, 60)
     cropping.see_infrared((40, 50))

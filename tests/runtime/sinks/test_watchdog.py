@@ -96,8 +96,8 @@ def test_an_output_shows_another_view_from_the_next_picture_on(
 ) -> None:
     """The loop asks the branch which view it wants; the recording goes on in the same file."""
     from irvis_runtime.cameras.compose import Composed
+    from irvis_runtime.live.views import Views
     from irvis_runtime.sinks.picture import Picture, grey_chroma
-    from irvis_runtime.views import Views
 
     def grey(level: int, index: int) -> Picture:
         import numpy as np

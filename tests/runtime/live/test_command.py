@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from irvis_runtime.gstreamer import Description, build_pipeline, launch_text
-from irvis_runtime.live_command import main
+from irvis_runtime.live.command import main
 
 from .live_rigs import until, write_raw_cameras
 

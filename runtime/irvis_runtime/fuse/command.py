@@ -15,19 +15,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import __version__, atomic
-from .backends.choice import BACKENDS
-from .cli import Parser
-from .contract import PRECISIONS
-from .errors import BackendError, ContractError
-from .fuse_paths import FusePaths, check_paths
-from .fuse_video import fuse_videos
-from .fuser import Fuser
-from .image import join_colour, write_picture
-from .pairs import Pair, find_pairs, find_unpaired, open_pair
-from .progress import Progress
-from .thermal.agc import Agc, FixedAgc, PlateauAgc
-from .thermal.config import DEFAULT_PLATEAU_PERCENT
+from irvis_runtime import __version__, atomic
+from irvis_runtime.backends.choice import BACKENDS
+from irvis_runtime.cli import Parser
+from irvis_runtime.contract import PRECISIONS
+from irvis_runtime.errors import BackendError, ContractError
+from irvis_runtime.fuser import Fuser
+from irvis_runtime.image import join_colour, write_picture
+from irvis_runtime.pairs import Pair, find_pairs, find_unpaired, open_pair
+from irvis_runtime.progress import Progress
+from irvis_runtime.thermal.agc import Agc, FixedAgc, PlateauAgc
+from irvis_runtime.thermal.config import DEFAULT_PLATEAU_PERCENT
+
+from .paths import FusePaths, check_paths
+from .video import fuse_videos
 
 NAMES_SHOWN = 5
 

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .cameras.luma_range import BLACK, to_limited_range
-from .image import opencv
-from .rig import View
-from .sinks.picture import Picture, grey_chroma
-from .thermal.palettes import colourise
+from irvis_runtime.cameras.luma_range import BLACK, to_limited_range
+from irvis_runtime.image import opencv
+from irvis_runtime.rig import View
+from irvis_runtime.sinks.picture import Picture, grey_chroma
+from irvis_runtime.thermal.palettes import colourise
 
 if TYPE_CHECKING:
-    from .cameras.compose import Composed
+    from irvis_runtime.cameras.compose import Composed
 
 Box = tuple[int, int, int, int]
 """Top, left, height and width in pixels, all even."""

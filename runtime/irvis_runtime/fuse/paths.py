@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from .errors import ContractError
-from .image import checked_picture_suffix
-from .picture_files import PICTURE_SUFFIXES
-from .video import CODECS, VIDEO_SUFFIXES, checked_video_suffix
+from irvis_runtime.errors import ContractError
+from irvis_runtime.image import checked_picture_suffix
+from irvis_runtime.picture_files import PICTURE_SUFFIXES
+from irvis_runtime.video import CODECS, VIDEO_SUFFIXES, checked_video_suffix
 
 Kind = Literal["picture", "folder", "video"]
 

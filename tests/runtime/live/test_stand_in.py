@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from irvis_runtime import stand_in as stand_in_module
 from irvis_runtime.backends import cudart
 from irvis_runtime.backends.engine_cache import EngineCache
 from irvis_runtime.errors import BackendError
 from irvis_runtime.fuser import Fuser
-from irvis_runtime.stand_in import JUDGED_PICTURES, StandInFuser, open_live_fuser
+from irvis_runtime.live import stand_in as stand_in_module
+from irvis_runtime.live.stand_in import JUDGED_PICTURES, StandInFuser, open_live_fuser
 
 SIZE_HW = (24, 32)
 PATIENT_MS = 1e9

@@ -10,7 +10,7 @@ import pytest
 
 from irvis_runtime.config import from_mapping
 from irvis_runtime.errors import ContractError
-from irvis_runtime.reload import Reloader, changeable
+from irvis_runtime.live.reload import Reloader, changeable
 from irvis_runtime.rig import Rig
 
 

@@ -22,7 +22,7 @@ from irvis_runtime.gstreamer import (
     stop_pipeline,
     stop_reason,
 )
-from irvis_runtime.live import Live
+from irvis_runtime.live.loop import Live
 from irvis_runtime.rig import load_rig
 from irvis_runtime.sinks.encoders import choose_encoder
 

@@ -6,13 +6,13 @@ import time
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from . import __version__
-from .board import temperatures_c
-from .cameras.camera import Camera
-from .gstreamer import gst
+from irvis_runtime import __version__
+from irvis_runtime.board import temperatures_c
+from irvis_runtime.cameras.camera import Camera
+from irvis_runtime.gstreamer import gst
 
 if TYPE_CHECKING:
-    from .live import Live, LiveFuser
+    from .loop import Live, LiveFuser
 
 
 def status_mapping(live: Live, fuser: LiveFuser) -> dict[str, Any]:

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from irvis_runtime.cameras.compose import Composed
 from irvis_runtime.cameras.luma_range import to_limited_range
+from irvis_runtime.live.views import Views
 from irvis_runtime.rig import View
 from irvis_runtime.sinks.picture import Picture, caps_text, grey_chroma
 from irvis_runtime.thermal.palettes import colourise
-from irvis_runtime.views import Views
 
 VIEWS: tuple[View, ...] = get_args(View)
 sides = st.integers(16, 90)

@@ -6,9 +6,9 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 
-from .errors import ContractError
-from .log import log
-from .rig import Rig
+from irvis_runtime.errors import ContractError
+from irvis_runtime.log import log
+from irvis_runtime.rig import Rig
 
 
 class Reloader:

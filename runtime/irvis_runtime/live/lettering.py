@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from .image import opencv
-from .sinks.picture import Picture, grey_chroma
-from .states import State
+from irvis_runtime.image import opencv
+from irvis_runtime.sinks.picture import Picture, grey_chroma
+from irvis_runtime.states import State
 
 SHOWN: dict[State, str] = {
     "starting": "STARTING",

@@ -18,18 +18,26 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
-from . import atomic
-from .buffers import bytes_of, new_buffer
-from .cameras.feed import fps_fraction
-from .cameras.registration import stretch
-from .cli import Parser, picture_size, whole_number
-from .errors import BackendError, ContractError
-from .gstreamer import Description, build_pipeline, gst, packed, start_pipeline, stop_pipeline, stop_reason
-from .image import join_colour, luma_bt601, match_infrared, opencv, read_picture, read_visible
-from .pairs import Pair, find_dataset_pairs
-from .progress import Progress
-from .scenes import SceneRenderer, random_scene
-from .thermal.agc import stretch_to_8_bit
+from irvis_runtime import atomic
+from irvis_runtime.buffers import bytes_of, new_buffer
+from irvis_runtime.cameras.feed import fps_fraction
+from irvis_runtime.cameras.registration import stretch
+from irvis_runtime.cli import Parser, picture_size, whole_number
+from irvis_runtime.errors import BackendError, ContractError
+from irvis_runtime.gstreamer import (
+    Description,
+    build_pipeline,
+    gst,
+    packed,
+    start_pipeline,
+    stop_pipeline,
+    stop_reason,
+)
+from irvis_runtime.image import join_colour, luma_bt601, match_infrared, opencv, read_picture, read_visible
+from irvis_runtime.pairs import Pair, find_dataset_pairs
+from irvis_runtime.progress import Progress
+from irvis_runtime.scenes import SceneRenderer, random_scene
+from irvis_runtime.thermal.agc import stretch_to_8_bit
 
 Depth = Literal["8", "16"]
 Size = tuple[int, int]

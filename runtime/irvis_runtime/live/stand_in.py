@@ -14,11 +14,11 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from .backends.engine_cache import EngineCache
-from .backends.engine_process import EngineProcess
-from .backends.tensorrt import TensorRtSession
-from .errors import BackendError, ContractError
-from .fuser import Fuser
+from irvis_runtime.backends.engine_cache import EngineCache
+from irvis_runtime.backends.engine_process import EngineProcess
+from irvis_runtime.backends.tensorrt import TensorRtSession
+from irvis_runtime.errors import BackendError, ContractError
+from irvis_runtime.fuser import Fuser
 
 SLOW_MS = 1000 / 9
 """A stand-in that takes longer falls behind the slowest thermal cameras (9 Hz): visible passes through."""

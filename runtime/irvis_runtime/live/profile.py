@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .atomic import write_text
-from .board import load_average
-from .stages import StageTimes
+from irvis_runtime.atomic import write_text
+from irvis_runtime.board import load_average
+from irvis_runtime.stages import StageTimes
 
 WARM_UP_FRAMES = 30
 

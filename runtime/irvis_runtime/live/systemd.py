@@ -7,7 +7,7 @@ import socket
 import time
 from contextlib import suppress
 
-from .states import State
+from irvis_runtime.states import State
 
 
 class Systemd:

@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from irvis_runtime.backends import cudart
-from irvis_runtime.fuse_video import fuse_videos
+from irvis_runtime.fuse.video import fuse_videos
 from irvis_runtime.fuser import Fuser
 from irvis_runtime.image import luma_bt601, read_picture, write_picture
 from irvis_runtime.video import VideoReader, writing_video

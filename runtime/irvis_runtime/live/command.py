@@ -11,16 +11,17 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 
-from .cameras.sources import Role, make_source
-from .cli import Parser
-from .config import describe
-from .errors import ContractError
-from .gstreamer import Platform, find_platform, launch_text
-from .live import Live
-from .log import choose_log, log
+from irvis_runtime.cameras.sources import Role, make_source
+from irvis_runtime.cli import Parser
+from irvis_runtime.config import describe
+from irvis_runtime.errors import ContractError
+from irvis_runtime.gstreamer import Platform, find_platform, launch_text
+from irvis_runtime.log import choose_log, log
+from irvis_runtime.rig import Rig, load_rig
+
+from .loop import Live
 from .profile import NoNetwork, Profile
 from .reload import Reloader
-from .rig import Rig, load_rig
 
 
 def main(argv: Sequence[str]) -> int:

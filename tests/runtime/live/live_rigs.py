@@ -24,8 +24,8 @@ from irvis_runtime.cameras.source import APPSINK, Role, Source
 from irvis_runtime.errors import ContractError
 from irvis_runtime.fuser import Fuser
 from irvis_runtime.gstreamer import Description, Platform
-from irvis_runtime.live import Live
-from irvis_runtime.reload import Reloader
+from irvis_runtime.live.loop import Live
+from irvis_runtime.live.reload import Reloader
 from irvis_runtime.rig import load_rig
 from irvis_runtime.sinks.branch import Branch
 from irvis_runtime.sinks.picture import Picture

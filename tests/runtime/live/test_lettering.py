@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from irvis_runtime.lettering import SHOWN, slate, with_corner
+from irvis_runtime.live.lettering import SHOWN, slate, with_corner
 from irvis_runtime.sinks.picture import Picture, grey_chroma
 
 sides = st.integers(1, 300)

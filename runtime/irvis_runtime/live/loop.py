@@ -8,26 +8,27 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from .cameras.camera import Camera
-from .cameras.compose import Composed, Composer, FusesLuma
-from .cameras.frames import Frame
-from .cameras.health import HealthLimits
-from .cameras.inbox import Inbox
-from .cameras.presence import PATIENCE, Presence
-from .cameras.sources import Role, make_source
-from .errors import BackendError, ContractError
-from .gstreamer import Platform, gst
-from .image import opencv
+from irvis_runtime.cameras.camera import Camera
+from irvis_runtime.cameras.compose import Composed, Composer, FusesLuma
+from irvis_runtime.cameras.frames import Frame
+from irvis_runtime.cameras.health import HealthLimits
+from irvis_runtime.cameras.inbox import Inbox
+from irvis_runtime.cameras.presence import PATIENCE, Presence
+from irvis_runtime.cameras.sources import Role, make_source
+from irvis_runtime.errors import BackendError, ContractError
+from irvis_runtime.gstreamer import Platform, gst
+from irvis_runtime.image import opencv
+from irvis_runtime.log import log
+from irvis_runtime.rig import CameraConfig, LimitsConfig, Rig
+from irvis_runtime.sinks.branch import Branch
+from irvis_runtime.sinks.destinations import make_sink
+from irvis_runtime.sinks.picture import Picture
+from irvis_runtime.stages import NO_TIMES
+from irvis_runtime.states import State, Statistics
+
 from .lettering import slate, with_corner
-from .log import log
 from .profile import Profile
 from .reload import Reloader
-from .rig import CameraConfig, LimitsConfig, Rig
-from .sinks.branch import Branch
-from .sinks.destinations import make_sink
-from .sinks.picture import Picture
-from .stages import NO_TIMES
-from .states import State, Statistics
 from .status import Teller
 from .status_form import status_mapping
 from .views import Views
@@ -199,6 +200,7 @@ class Live:
 
     def _step(self) -> None:
         """Waits for a frame; where it makes a picture, hands that to every output."""
+        self.inbox.wakes_for_infrared = self._is_visible_away()
         visible, infrared = self.inbox.take(WAIT_S)
         for frame in infrared:
             self._take_infrared(frame)

@@ -11,10 +11,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from .atomic import write_text
-from .errors import ContractError
-from .log import log
-from .states import State
+from irvis_runtime.atomic import write_text
+from irvis_runtime.errors import ContractError
+from irvis_runtime.log import log
+from irvis_runtime.states import State
+
 from .systemd import Systemd
 
 LOGGED_CHANGES = 5

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .context import ContextSmoother, make_context
-from .fuser import Fuser, PendingPicture
-from .image import Visible, join_colour, luma_bt601, match_infrared, split_colour
-from .pairs import check_size
-from .progress import Progress
-from .video import VideoPair, VideoReader, even_size, writing_video
+from irvis_runtime.context import ContextSmoother, make_context
+from irvis_runtime.fuser import Fuser, PendingPicture
+from irvis_runtime.image import Visible, join_colour, luma_bt601, match_infrared, split_colour
+from irvis_runtime.pairs import check_size
+from irvis_runtime.progress import Progress
+from irvis_runtime.video import VideoPair, VideoReader, even_size, writing_video
 
 Frame = NDArray[np.uint8]
 

@@ -1,0 +1,1 @@
+"""`irvis fuse`: pictures, folders and videos."""

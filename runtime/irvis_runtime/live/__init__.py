@@ -1,0 +1,1 @@
+"""Two cameras fused live: the loop, its command, its status."""

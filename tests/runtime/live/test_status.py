@@ -1,0 +1,75 @@
+"""What a run tells while it goes on: the status file, the log of states, systemd."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from irvis_runtime.errors import ContractError
+from irvis_runtime.live.status import StatusFile, Teller
+from irvis_runtime.live.systemd import Systemd
+
+
+def test_the_status_file_holds_the_newest_status(tmp_path: Path) -> None:
+    path = tmp_path / "status.json"
+    file = StatusFile(path)
+    file.start({"count": 0})
+    assert json.loads(path.read_text()) == {"count": 0}
+    for count in range(1, 50):
+        file.put({"count": count})
+    file.close({"count": 50})
+    assert json.loads(path.read_text()) == {"count": 50}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["status.json"]
+
+
+def test_a_status_file_that_cannot_be_written_is_refused_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ContractError, match=r"status\.json"):
+        Teller(tmp_path / "file" / "status.json", dict)
+
+
+def test_not_a_number_never_reaches_the_file(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        StatusFile(tmp_path / "status.json").start({"fps": float("nan")})
+
+
+def test_a_state_is_logged_when_it_changes_and_not_when_it_flickers(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    teller = Teller(None, dict)
+    teller.follow("starting")
+    for _ in range(50):
+        teller.follow("fusing")
+        teller.follow("visible-only")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:2] == ["irvis live: fusing", "irvis live: visible-only"]
+    assert len(lines) == 5
+
+
+@pytest.mark.parametrize("is_abstract", [False, True])
+def test_the_watchdog_is_fed_only_while_pictures_come(tmp_path: Path, is_abstract: bool) -> None:
+    address = f"@irvis-{tmp_path.name}-{time.monotonic_ns()}" if is_abstract else str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
+        notified.bind(f"\0{address[1:]}" if is_abstract else address)
+        notified.settimeout(2.0)
+        systemd = Systemd(address)
+        systemd.ready()
+        systemd.alive(10, "fusing")
+        systemd.alive(10, "no-cameras")
+        systemd.stopping()
+        heard = [notified.recv(1000).decode() for _ in range(4)]
+    assert heard == [
+        "READY=1",
+        "STATUS=fusing, 10 frames\nWATCHDOG=1",
+        "STATUS=no-cameras, 10 frames",
+        "STOPPING=1",
+    ]
+
+
+def test_without_systemd_nothing_happens(tmp_path: Path) -> None:
+    Systemd("").ready()
+    Systemd(str(tmp_path / "gone")).ready()
