@@ -48,12 +48,14 @@ class RtspOptions:
 
 
 def rtsp_uri(text: str) -> Uri:
-    """Returns the URI of a network camera: `query` is what stands behind the #."""
+    """Returns a network camera's URI, its text without the password; `query` is what stands behind the #."""
     address, _, options = text.partition("#")
     scheme, _, location = address.partition("://")
-    return replace(
-        parse_uri(f"{scheme}://?{options}" if options else f"{scheme}://"), text=text, location=location
-    )
+    shown = re.sub(r"//[^/@]*@", "//", text)
+    if "@" in options and "@" not in location:
+        raise ContractError(f"{shown}: expected %23 for a # in a user or password; write it so")
+    uri = parse_uri(f"{scheme}://?{options}" if options else f"{scheme}://")
+    return replace(uri, text=shown, location=location)
 
 
 def open_rtsp(uri: Uri, role: Role, platform: Platform) -> Source:
@@ -71,9 +73,8 @@ def open_rtsp(uri: Uri, role: Role, platform: Platform) -> Source:
         properties |= _trust(uri, options)
     elif options.ca or options.verify == "no":
         raise ContractError(f"{uri.text}: ca and verify are of rtsps://, this is rtsp://; write rtsps://")
-    shown = re.sub(r"//[^/@]*@", "//", uri.text)
     description = Description(launch, {"source": properties}, _low_delay(platform))
-    return Source(shown, description, prepare=_tell_mistrust if uri.scheme == "rtsps" else None)
+    return Source(uri.text, description, prepare=_tell_mistrust if uri.scheme == "rtsps" else None)
 
 
 def _tell_mistrust(pipeline: Any) -> None:

@@ -107,6 +107,9 @@ def test_a_network_cameras_password_is_not_shown() -> None:
     source = make_source("rtsp://admin:secret@10.0.0.2/live", "visible", "generic")
     assert source.uri == "rtsp://10.0.0.2/live"
     assert "secret" in source.description.properties["source"]["location"]
+    with pytest.raises(ContractError, match="expected %23 for a #") as caught:
+        make_source("rtsp://admin:sec#ret@10.0.0.2/live", "visible", "generic")
+    assert "ret@" not in str(caught.value)
 
 
 @pytest.mark.parametrize("role", ["visible", "infrared"])

@@ -13,10 +13,12 @@ from typing import Any
 
 from irvis_runtime import default_model_dir
 
-from .machine import Machine
+from .machine import GUEST, Machine
 
 LIMIT_S = 300.0
 """For every wait: the machine is emulated, and its host may be busy."""
+LONGEST_GAP_S = 30.0
+"""What may pass between two pictures here: `lost_ms` of the rig below, and that the machine is slow."""
 POLL_S = 0.25
 # An emulated processor takes 0.3 s for a picture, and the machine below it may be busy: the limits are wide.
 RIG = f"""
@@ -45,8 +47,8 @@ class LiveRun:
         self._machine, self._folder = machine, machine.folder / name
         self._folder.mkdir()
         (self._folder / "rig.toml").write_text(rig)
-        arguments = ["live", "rig.toml", "--status", "status.json"]
-        command = shlex.join([sys.executable, "-m", "irvis_runtime", *arguments])
+        arguments = ["pushed", "live", "rig.toml", "--status", "status.json"]
+        command = shlex.join([sys.executable, str(GUEST / "noted_live.py"), *arguments])
         machine.run(f"cd {shlex.quote(str(self._folder))}; {command} >log 2>&1 </dev/null & echo $! >pid")
 
     def __enter__(self) -> LiveRun:
@@ -69,6 +71,10 @@ class LiveRun:
     def log(self) -> list[str]:
         """What the run has said."""
         return Path(self._folder / "log").read_text(errors="replace").splitlines()
+
+    def pushed_s(self) -> list[float]:
+        """When each picture went to the output, on the guest's monotonic clock."""
+        return [float(line) for line in (self._folder / "pushed").read_text().splitlines()]
 
     def until(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """Waits for a status of which `wanted` is true and returns it; fails with the log where none is."""
