@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -50,8 +50,13 @@ def fuser(gstreamer: ModuleType) -> Iterator[Fuser]:
 
 
 @pytest.fixture
-def run(fuser: Fuser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LiveRun:
-    """A run with breakable cameras whose pictures are noted."""
+def run(
+    fuser: Fuser,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    record_property: Callable[[str, object], None],
+) -> Iterator[LiveRun]:
+    """A run with breakable cameras whose pictures are noted, and the longest time between two of them."""
     run = LiveRun(fuser, tmp_path)
     monkeypatch.setattr(sources, "SCHEMES", breakable_schemes(run))
     push = Branch.push
@@ -61,7 +66,8 @@ def run(fuser: Fuser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LiveRu
         push(branch, picture)
 
     monkeypatch.setattr(Branch, "push", noted)
-    return run
+    yield run
+    record_property("longest_gap_s", round(run.largest_gap_s(), 2))
 
 
 @pytest.mark.parametrize(
