@@ -51,9 +51,11 @@ packages=/usr/lib/python3/dist-packages
 mv $packages/tensorrt.py tensorrt.away
 run no_tensorrt ./jetson/install.sh --wheel "$wheel"
 mv tensorrt.away $packages/tensorrt.py
-echo 'raise ImportError("hidden by the test")' >$packages/onnxruntime.py
+for backend in onnxruntime openvino; do
+    echo 'raise ImportError("hidden by the test")' >$packages/$backend.py
+done
 run not_ready ./jetson/install.sh --wheel "$wheel"
-rm $packages/onnxruntime.py
+rm $packages/onnxruntime.py $packages/openvino.py
 
 kill -STOP "$first"
 wait_until 90 is_restarted
@@ -76,16 +78,18 @@ printf '[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/sh -c "echo
     >/etc/systemd/system/nvargus-daemon.service
 systemctl daemon-reload
 systemctl start nvargus-daemon
-ask() { runuser -u irvis -- touch /run/irvis/restart-argus; }
+# The probe had the same /run/irvis, and took it along.
+systemctl restart irvis-live
+wait_until 60 is_active
 is_answered() { [[ ! -e /run/irvis/restart-argus && $(systemctl is-active irvis-argus.service) != activating ]]; }
 run argus_waits systemctl is-active irvis-argus.path
-ask
+run argus_request runuser -u irvis -- touch /run/irvis/restart-argus
 wait_until 20 is_answered
 run argus_answer systemctl show irvis-argus.service --property Result
 rm /etc/systemd/system/nvargus-daemon.service
 systemctl daemon-reload
 systemctl stop nvargus-daemon
-ask
+runuser -u irvis -- touch /run/irvis/restart-argus
 wait_until 20 is_answered
 run argus_failure systemctl show irvis-argus.service --property Result
 run argus_goes_on systemctl is-active irvis-argus.path

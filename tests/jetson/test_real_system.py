@@ -163,6 +163,7 @@ def test_a_frozen_service_is_restarted_by_the_watchdog(machine: Machine) -> None
 
 def test_argus_is_restarted_by_root_when_the_service_asks(machine: Machine) -> None:
     assert machine.text("argus_waits").strip() == "active"
+    assert machine.code("argus_request") == 0
     assert machine.text("argus") == "started\nstarted\n"
     assert machine.properties("argus_answer") == {"Result": "success"}
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from irvis_runtime.cameras.argus import REQUEST
 from irvis_runtime.cameras.sources import make_source
 from irvis_runtime.config import from_mapping
 from irvis_runtime.rig import OutputConfig, load_rig
@@ -40,6 +41,22 @@ def test_unit_is_clean_for_systemd(tmp_path: Path) -> None:
     done = _tool("systemd-analyze", "verify", "--man=no", str(unit))
 
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_units_of_argus_are_clean_for_systemd() -> None:
+    units = [str(JETSON / f"irvis-argus.{kind}") for kind in ("path", "service")]
+
+    done = _tool("systemd-analyze", "verify", "--man=no", *units)
+
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_the_service_asks_where_the_unit_of_argus_waits() -> None:
+    waits = re.search(r"^PathExists=(.+)$", (JETSON / "irvis-argus.path").read_text(), re.MULTILINE)
+
+    assert waits is not None
+    assert f"Environment={REQUEST}={waits[1]}\n" in UNIT.read_text()
+    assert f"ExecStart=/bin/rm -f {waits[1]}\n" in (JETSON / "irvis-argus.service").read_text()
 
 
 def test_verify_would_see_a_wrong_unit(tmp_path: Path) -> None:
