@@ -25,6 +25,10 @@ FORMATS: dict[Role, str] = {
 }
 
 
+# Of an infrared camera, too: a decoder's luma is in limited range, which a GRAY8 of it would not tell.
+JETSON_FORMAT = "video/x-raw,format=NV12"
+
+
 @dataclass(frozen=True)
 class Source:
     """How one camera is opened.
@@ -63,10 +67,5 @@ def decode(role: Role, platform: Platform, still: str = "") -> str:
     decodebin = 'decodebin expose-all-streams=false caps="video/x-raw(ANY)"'
     if platform == "jetson" and not still:
         # The decoders give NVMM memory there, which only nvvidconv takes.
-        return f"{decodebin} ! nvvidconv ! video/x-raw,format={jetson_format(role)} ! {APPSINK}"
+        return f"{decodebin} ! nvvidconv ! {JETSON_FORMAT} ! {APPSINK}"
     return f"{decodebin} ! {still or f'videoconvert ! {FORMATS[role]}'} ! {APPSINK}"
-
-
-def jetson_format(role: Role) -> str:
-    """Returns the format that nvvidconv makes of a camera's picture."""
-    return "NV12" if role == "visible" else "GRAY8"

@@ -23,7 +23,7 @@ from .generated import TestOptions, make_feed, test_launch
 from .network_sources import open_rtsp, open_udp, rtsp_uri
 from .source import APPSINK as APPSINK
 from .source import FORMATS as FORMATS
-from .source import Maker, decode, jetson_format, made_here
+from .source import JETSON_FORMAT, Maker, decode, made_here
 from .source import OnEnd as OnEnd
 from .source import Role as Role
 from .source import Source as Source
@@ -90,8 +90,8 @@ def _v4l2(uri: Uri, role: Role, platform: Platform) -> Source:
     rate = f",framerate={fps_fraction(options.fps)}" if options.fps else ""
     caps = V4L2_CAPS.get(options.format, "video/x-raw" if size or rate else "")
     wanted = f"{caps}{size}{rate} ! " if caps else ""
-    # Counts are not converted; nvvidconv does not know them at all.
-    decoded = APPSINK if is_raw else decode(role, platform)
+    # What the runtime takes as it is passes no converter; nvvidconv does not know counts at all.
+    decoded = APPSINK if is_raw or options.format in ("nv12", "gray8") else decode(role, platform)
     launch = f"v4l2src name=source do-timestamp=false ! {wanted}{decoded} sync=false"
     description = Description(launch, {"source": {"device": uri.location}})
     return Source(uri.text, description, device=Path(uri.location))
@@ -121,7 +121,7 @@ def _csi(uri: Uri, role: Role, platform: Platform) -> Source:
     launch = (
         "nvarguscamerasrc name=source ! video/x-raw(memory:NVMM),format=NV12,"
         f"width={options.width},height={options.height},framerate={fps_fraction(options.fps)} ! "
-        f"nvvidconv flip-method={options.flip} ! video/x-raw,format={jetson_format(role)} ! "
+        f"nvvidconv flip-method={options.flip} ! {JETSON_FORMAT} ! "
         f"{APPSINK} sync=false"
     )
     description = Description(launch, {"source": {"sensor-id": int(uri.location)}})

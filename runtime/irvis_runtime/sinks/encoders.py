@@ -77,6 +77,8 @@ def encoder_launches(platform: Platform, encoding: Encoding) -> dict[str, str]:
     return {**jetson, **software} if platform == "jetson" else software
 
 
+# What works is remembered, what fails is not: an encoder may be busy, and is tried again with its output.
+@lru_cache(maxsize=32)
 def choose_encoder(
     platform: Platform,
     bitrate_kbps: int,
@@ -98,7 +100,6 @@ def choose_encoder(
     )
 
 
-@lru_cache(maxsize=32)
 def _trial_failure(element: str, launch: str, size_hw: tuple[int, int]) -> str | None:
     """Encodes two frames; returns why that failed, or None."""
     Gst = gst()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from irvis_runtime.buffers import bytes_of
 from irvis_runtime.errors import BackendError, ContractError
 from irvis_runtime.gstreamer import Description, Platform, build_pipeline, gst
 from irvis_runtime.image import write_picture
@@ -63,7 +64,6 @@ class SnapshotOutlet(PipelineOutlet):
 def _bgr(buffer: Any, picture: Picture) -> NDArray[np.uint8]:
     """The sample as (H, W, 3), without the row or column that an odd side was evened with."""
     (height, width), (even_height, even_width) = picture.luma_hw.shape, even_size(picture)
-    content = buffer.extract_dup(0, buffer.get_size())
     stride = -(-3 * even_width // 4) * 4
-    rows = np.frombuffer(content, np.uint8).reshape(even_height, stride)[:, : 3 * even_width]
+    rows = bytes_of(buffer).reshape(even_height, stride)[:, : 3 * even_width]
     return np.ascontiguousarray(rows.reshape(even_height, even_width, 3)[:height, :width])

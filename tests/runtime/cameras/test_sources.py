@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from irvis_runtime.cameras.sources import Role, make_source
+from irvis_runtime.cameras.sources import APPSINK, Role, make_source
 from irvis_runtime.errors import BackendError, ContractError
 from irvis_runtime.gstreamer import Platform, build_pipeline, find_platform
 
@@ -73,6 +73,20 @@ def test_a_jetson_decodes_into_its_own_memory() -> None:
         launch = make_source(uri, "visible", "jetson").description.launch
         assert "nvvidconv" in launch
         assert "videoconvert" not in launch
+
+
+@pytest.mark.parametrize("role", ["visible", "infrared"])
+def test_a_jetson_keeps_a_decoders_range(role: Role) -> None:
+    """As GRAY8 a luma of 16 to 235 would pass for 0 to 255."""
+    for uri in ("rtsp://10.0.0.2/live", "csi://0", "v4l2:///dev/video0?format=mjpeg"):
+        assert "! video/x-raw,format=NV12 ! appsink" in make_source(uri, role, "jetson").description.launch
+
+
+@pytest.mark.parametrize("platform", ["generic", "jetson"])
+@pytest.mark.parametrize("name", ["nv12", "gray8"])
+def test_what_is_taken_as_it_is_passes_no_converter(name: str, platform: Platform) -> None:
+    launch = make_source(f"v4l2:///dev/video0?format={name}", "visible", platform).description.launch
+    assert launch.endswith(f"video/x-raw,format={name.upper()} ! {APPSINK} sync=false")
 
 
 @pytest.mark.parametrize("platform", ["generic", "jetson"])

@@ -14,6 +14,7 @@ import pytest
 from irvis_runtime.errors import BackendError
 from irvis_runtime.gstreamer import Description, build_pipeline, gst_video, start_pipeline, stop_pipeline
 from irvis_runtime.rig import OutputConfig
+from irvis_runtime.sinks import encoders
 from irvis_runtime.sinks.branch import Branch
 from irvis_runtime.sinks.destinations import make_sink
 from irvis_runtime.sinks.encoders import Encoding, choose_encoder, encoder_launches
@@ -185,3 +186,14 @@ def test_a_jetson_tries_its_hardware_first_and_falls_back() -> None:
 def test_where_no_encoder_works_the_error_says_why() -> None:
     with pytest.raises(BackendError, match=r"no H\.264 encoder works at 1x1 \(x264enc: .*openh264enc: "):
         choose_encoder("generic", 4000, (1, 1))
+
+
+def test_an_encoder_that_was_busy_is_tried_again_and_one_that_works_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers = ["busy", "busy", None]
+    monkeypatch.setattr(encoders, "_trial_failure", lambda element, launch, size_hw: answers.pop(0))
+    with pytest.raises(BackendError, match="x264enc: busy; openh264enc: busy"):
+        choose_encoder("generic", 4321, (480, 640))
+    assert choose_encoder("generic", 4321, (480, 640)).startswith("x264enc")
+    assert choose_encoder("generic", 4321, (480, 640)).startswith("x264enc")

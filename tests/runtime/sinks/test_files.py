@@ -205,7 +205,7 @@ def test_hardware_decoders_take_the_profile(
 ) -> None:
     """4:2:0, 8 bit; left alone, x264enc has made High 4:4:4 10 bit (facts, payload 1.5)."""
     try:
-        choose_encoder("generic", 1000, (120, 160), codec)  # type: ignore[arg-type]
+        choose_encoder("generic", 1000, (120, 160), codec)
     except BackendError as error:
         pytest.skip(str(error))
     branch = outputs.open(f"file://{tmp_path}/film.mkv", codec=codec, keyframe_interval=10)
