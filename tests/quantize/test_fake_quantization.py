@@ -78,7 +78,12 @@ def differences(
     types = {value.name: value for value in watched.graph.value_info}
     graph = Graph(watched)
     context = context_tensors(graph)
-    still = [name for name in context if name in types]
+    # Not the weights, whose levels are dequantized in the graph: that is what is looked at.
+    still = [
+        name
+        for name in context.intersection(types).intersection(graph.producer)
+        if graph.producer[name].op_type != "DequantizeLinear"
+    ]
     levels = levels_of_floats(graph, context)
     watched.graph.output.extend(types[name] for name in [*still, *levels])
     fused, *decided = open_bytes(watched).run([FUSED, *still, *levels], inputs)
