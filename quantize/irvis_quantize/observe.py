@@ -22,12 +22,7 @@ def observe(
     extremes: Sequence[Mapping[str, NDArray[np.generic]]],
 ) -> tuple[dict[str, NDArray[np.float32]], dict[str, tuple[float, float]]]:
     """Samples of every tensor's values over the calibration pairs, and its bounds over the extremes too."""
-    watched = ModelProto()
-    watched.CopyFrom(model)
-    watched.graph.output.extend(
-        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names
-    )
-    session = open_bytes(watched)
+    session = open_bytes(_watched(model, names))
     random = np.random.default_rng(0)
     samples: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}
     low, high = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
@@ -41,3 +36,26 @@ def observe(
     return {name: np.concatenate(parts) for name, parts in samples.items()}, {
         n: (low[n], high[n]) for n in names
     }
+
+
+def observe_channels(
+    model: ModelProto, names: Sequence[str], calibration: Sequence[Mapping[str, NDArray[np.generic]]]
+) -> dict[str, NDArray[np.float32]]:
+    """The largest magnitude of each channel (C,) of every tensor over the calibration pairs."""
+    session = open_bytes(_watched(model, names))
+    found: dict[str, NDArray[np.float32]] = {}
+    for inputs in calibration:
+        for name, tensor in zip(names, session.run(list(names), dict(inputs)), strict=True):
+            reached = np.abs(tensor).max(axis=(0, 2, 3))
+            found[name] = np.maximum(found.get(name, reached), reached)
+    return found
+
+
+def _watched(model: ModelProto, names: Sequence[str]) -> ModelProto:
+    """The model with these tensors given out too."""
+    watched = ModelProto()
+    watched.CopyFrom(model)
+    watched.graph.output.extend(
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names
+    )
+    return watched

@@ -9,13 +9,14 @@ from onnx import ModelProto
 
 from irvis_runtime.model_files.calibration_file import Levels
 
+from .equalize import Equalized, choose_equalization
 from .examples import Example, extremes, middle
 from .int8 import prepared, quantize
 from .layers import before_shuffle, quantized_layers
 from .mixed import Build
-from .ranges import Choice, choose_ranges
-from .rounding import round_weights
+from .ranges import Choice, choose_ranges, local_mse_ranges
 from .trt import TrtPlan, plan_trt, to_fp16_trt, to_trt
+from .weights import Rounded
 
 CAMERA_HW = (480, 640)
 """Noise at a camera's size has other thumbnails than at a small one."""
@@ -30,6 +31,8 @@ class Plan:
     taken: Mapping[str, str]
     """Convolution -> the tensor whose levels it takes, in the graph's order."""
     levels: tuple[Levels, ...]
+    equalized: Equalized
+    """The FP32 graph that all of a run's plans quantize."""
     choice: Choice | None = None
     """How the ranges were found, where they were searched for."""
 
@@ -41,19 +44,29 @@ def plan_all(
     wants_trt = any(name.endswith("-trt") for name in precisions)
     if "int8" not in precisions and not wants_trt:
         return {}
-    inputs = [middle(example).inputs for example in calibration]
-    rounded = round_weights(model, inputs)
+    parts = [middle(example) for example in calibration]
+    inputs = [part.inputs for part in parts]
+
+    def as_int8(equalized: ModelProto, rounded: Mapping[str, Rounded]) -> ModelProto:
+        return quantize(equalized, local_mse_ranges(equalized, inputs, extremes()), rounded)
+
+    def as_trt(equalized: ModelProto, rounded: Mapping[str, Rounded]) -> ModelProto:
+        return to_trt(plan_trt(equalized, inputs, extremes(), rounded))
+
+    found = choose_equalization(model, parts, as_int8 if "int8" in precisions else as_trt)
     plans = {}
     if "int8" in precisions:
-        choice = choose_ranges(model, calibration, held_out, rounded, extremes(), extremes(CAMERA_HW))
-        plans["int8"] = _int8_plan(model, choice)
+        choice = choose_ranges(
+            found.model, calibration, held_out, found.rounded, extremes(), extremes(CAMERA_HW)
+        )
+        plans["int8"] = _int8_plan(found, choice)
     if wants_trt:
-        plans["trt"] = _trt_plan(plan_trt(model, inputs, extremes(), rounded), precisions)
+        plans["trt"] = _trt_plan(found, plan_trt(found.model, inputs, extremes(), found.rounded), precisions)
     return plans
 
 
-def _int8_plan(model: ModelProto, choice: Choice) -> Plan:
-    graph = prepared(model)
+def _int8_plan(equalized: Equalized, choice: Choice) -> Plan:
+    graph = prepared(equalized.model)
     taken = {layer.conv.name: before_shuffle(graph, layer.conv.input[0]) for layer in quantized_layers(graph)}
     levels = []
     for name, span in choice.ranges.items():
@@ -61,16 +74,16 @@ def _int8_plan(model: ModelProto, choice: Choice) -> Plan:
         levels.append(Levels(name, *span.ends(), float(scale), zero_point, choice.clipped_share[name]))
 
     def build(kept: Collection[str]) -> ModelProto:
-        return quantize(model, choice.ranges, choice.rounded, kept)
+        return quantize(equalized.model, choice.ranges, choice.rounded, kept)
 
-    return Plan({"int8": build}, taken, tuple(levels), choice)
+    return Plan({"int8": build}, taken, tuple(levels), equalized, choice)
 
 
-def _trt_plan(trt: TrtPlan, precisions: Sequence[str]) -> Plan:
+def _trt_plan(equalized: Equalized, trt: TrtPlan, precisions: Sequence[str]) -> Plan:
     # The file that loses more comes first.
     builds: dict[str, Build] = {
         "int8-fp16-trt": lambda kept: to_fp16_trt(trt, kept),
         "int8-trt": lambda kept: to_trt(trt, kept),
     }
     asked = {name: build for name, build in builds.items() if name in precisions}
-    return Plan(asked, trt.taken, tuple(trt.steps.values()))
+    return Plan(asked, trt.taken, tuple(trt.steps.values()), equalized)

@@ -108,6 +108,15 @@ def choose_ranges(
     return Choice(ranges, weights, clipped, best, on_held_out, steps)
 
 
+def local_mse_ranges(
+    model: ModelProto, calibration: Sequence[Inputs], extremes: Sequence[Inputs]
+) -> dict[str, Range]:
+    """Of every tensor that INT8 needs, the clip with the least local squared error: a quick first choice."""
+    names = quantized_tensors(model)
+    values, bounds = observe(model, names, calibration, extremes)
+    return {name: _local_mse_range(values[name], bounds[name]) for name in names}
+
+
 def _picture(session: ort.InferenceSession, inputs: Inputs) -> NDArray[np.float32]:
     fused: NDArray[np.uint8] = session.run([FUSED], dict(inputs))[0][0, 0]
     return fused.astype(np.float32)

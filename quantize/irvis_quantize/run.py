@@ -109,11 +109,14 @@ def quantize_model_dir(
     )
     choices = {name: replace(choice, sha256=hashes.get(name)) for name, choice in choices.items()}
     choice = plans["int8"].choice if "int8" in plans else None
+    equalized = next((plan.equalized for plan in plans.values()), None)
     content = CalibrationFile(
         schema=CALIBRATION_SCHEMA,
         command=options.command,
         method=None if choice is None else choice.method,
         weights="nearest" if choice is not None and not choice.rounded else "compensated",
+        equalized=None if equalized is None else equalized.scope,
+        equalized_agreement_db={} if equalized is None else dict(equalized.agreement_db),
         unit="mean squared error to the teacher plus that to FP32, grey levels squared",
         held_out_error={} if choice is None else choice.held_out_error,
         calibration_pairs=tuple(example.name for example in calibration),

@@ -163,3 +163,20 @@ def pairs_dir(examples: list[Example], tmp_path_factory: pytest.TempPathFactory)
         )
         write_picture(folder / "taught" / f"{example.name}.png", np.rint(example.target_hw).astype(np.uint8))
     return folder
+
+
+@pytest.fixture(scope="session")
+def words(pairs_dir: Path) -> Callable[..., list[str]]:
+    """(model directory, more arguments) -> the arguments of `irvis quantize` on the drawn pairs."""
+
+    def arguments(model_dir: Path, *more: str) -> list[str]:
+        teacher = str(pairs_dir / "taught")
+        return ["quantize", str(model_dir), "--pairs", str(pairs_dir), "--teacher", teacher, *more]
+
+    return arguments
+
+
+@pytest.fixture(scope="session")
+def lenient() -> tuple[str, ...]:
+    """Limits for weights made at random, which lose more than trained ones."""
+    return ("--max-drop-db", "5", "--min-mean-agreement-db", "20")

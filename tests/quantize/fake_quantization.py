@@ -1,7 +1,9 @@
 """Runs an emitted graph in torch, its levels as fake quantization: floats rounded to what levels stand for.
 
 Floats are float32, as in ONNX Runtime; the sums of QLinearConv, of whole numbers there, are exact in float64
-here. So what may differ is where Q and DQ stand and how they round.
+here. So what may differ is where Q and DQ stand and how they round, and in front of a convolution of levels
+that comes from a convolution of floats the last bits of that one's sums: their order is the kernel's own.
+Where they turn a level, which they can on the half between two levels alone, ONNX Runtime's is taken.
 """
 
 from __future__ import annotations
@@ -42,20 +44,57 @@ PLAIN: Mapping[str, Any] = {
 }
 
 
+TIE = 2e-3
+"""Of a step: as far as sums of some thousand products in float32 may move a value that lies on a half."""
+HALF_TIE = 2.0**-3
+"""In FP16, whose numbers are half of that apart at the 127th step: the last bit of a sum may turn two of the
+roundings in front of the levels, where ONNX Runtime rounds at all."""
+
+
 def run(
-    model: ModelProto, inputs: Mapping[str, NDArray[np.generic]], given: Mapping[str, NDArray[np.generic]]
+    model: ModelProto,
+    inputs: Mapping[str, NDArray[np.generic]],
+    given: Mapping[str, NDArray[np.generic]],
+    levels: Mapping[str, NDArray[np.generic]],
 ) -> NDArray[np.uint8]:
-    """The fused picture (H, W) of the graph's inputs by port; `given`: tensors that are not computed anew."""
+    """The fused picture (H, W) of the graph's inputs by port.
+
+    `given`: tensors that are not computed anew. `levels`: ONNX Runtime's, behind convolutions of floats;
+    AssertionError where they are others than those computed here, but for values on the half between two.
+    """
     known: dict[str, Tensor] = {name: _tensor(array) for name, array in inputs.items()}
     known |= {name: _tensor(array) for name, array in given.items()}
     known |= {t.name: _tensor(numpy_helper.to_array(t)) for t in model.graph.initializer}
+    halves = {t.name for t in model.graph.initializer if t.data_type == TensorProto.FLOAT16}
     for node in model.graph.node:
         if known.keys() >= set(node.output):
             continue
-        results = _apply(node, [known[name] if name else None for name in node.input])
+        taken = [known[name] if name else None for name in node.input]
+        # ONNX Runtime has no FP16 on CPUs but for Q and DQ: what these take and give it rounds, no more.
+        is_half = node.op_type in ("QuantizeLinear", "DequantizeLinear") and node.input[1] in halves
+        if is_half and node.op_type == "QuantizeLinear":
+            taken[0] = _rounded_to_half(taken[0])
+        results = _apply(node, taken)
+        if is_half and node.op_type == "DequantizeLinear":
+            results = [_rounded_to_half(results[0])]
+        if node.output[0] in levels:
+            results = [_turned(node.output[0], taken, results[0], _tensor(levels[node.output[0]]), is_half)]
         known.update(zip(node.output, results, strict=True))
     fused: NDArray[np.uint8] = known[FUSED].to(torch.uint8).numpy()[0, 0]
     return fused
+
+
+def _rounded_to_half(tensor: Tensor) -> Tensor:
+    return tensor.to(torch.float16).to(torch.float32)
+
+
+def _turned(name: str, taken: list[Any], own: Tensor, theirs: Tensor, is_half: bool) -> Tensor:
+    apart = own.to(torch.int64) - theirs.to(torch.int64)
+    between = (own.to(torch.float32) + theirs.to(torch.float32)) / 2 - taken[2].to(torch.float32)
+    off_half = ((taken[0] / taken[1] - between).abs() > (HALF_TIE if is_half else TIE)) & (apart != 0)
+    assert int(apart.abs().max()) <= 1, name
+    assert not bool(off_half.any()), name
+    return theirs
 
 
 def _tensor(array: NDArray[np.generic]) -> Tensor:
@@ -146,8 +185,37 @@ def _resize(x: list[Tensor], a: dict[str, Any]) -> Tensor:
     if a["mode"] == b"nearest":
         factor = int(x[2].tolist()[-1])
         return x[0].repeat_interleave(factor, 2).repeat_interleave(factor, 3)
-    scale = x[2].tolist()[2:]
-    return F.interpolate(x[0], scale_factor=scale, mode="bilinear", align_corners=False)
+    return _resize_linear(x[0], x[2].tolist()[2:])
+
+
+def _resize_linear(source: Tensor, scale_hw: list[float]) -> Tensor:
+    """ONNX Runtime's sum of four products in its very order: half pixels of levels lie on halves of levels.
+
+    Where three quarters of one level and a quarter of another make just half a level, the last bit of the sum
+    says which level it becomes; torch's own interpolation sums rows first.
+    """
+    (top, bottom, below, above), (left, right, after, before) = (
+        _neighbours(size, scale) for size, scale in zip(source.shape[2:], scale_hw, strict=True)
+    )
+    rows = source.index_select(2, top), source.index_select(2, bottom)
+    upper_left, upper_right = (rows[0].index_select(3, place) for place in (left, right))
+    lower_left, lower_right = (rows[1].index_select(3, place) for place in (left, right))
+    above, below = above[:, None], below[:, None]
+    total = before * above * upper_left + after * above * upper_right
+    total = total + before * below * lower_left
+    return total + after * below * lower_right
+
+
+def _neighbours(size: int, scale: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Along one side, the two samples next to each new one, its distance to the first, and to the second."""
+    place = (torch.arange(round(size * scale), dtype=torch.float32) + 0.5) / scale - 0.5
+    place = place.clamp(0.0, size - 1.0)
+    first = place.to(torch.int64).clamp(max=size - 1)
+    second = (first + 1).clamp(max=size - 1)
+    half = torch.full_like(place, 0.5)
+    to_first = torch.where(first == second, half, (place - first).abs())
+    to_second = torch.where(first == second, half, (place - second).abs())
+    return first, second, to_first, to_second
 
 
 def _convolve(source: Tensor, weight: Tensor, bias: Tensor | None, a: dict[str, Any]) -> Tensor:

@@ -12,8 +12,8 @@ from irvis_runtime.strict_json import parse
 from .checked_files import read_file
 
 CALIBRATION_NAME = "calibration.json"
-CALIBRATION_SCHEMA = 2
-"""1 had no number of its own, one INT8 file and no layers."""
+CALIBRATION_SCHEMA = 3
+"""1 had no number of its own, one INT8 file and no layers; 2 equalized no channels."""
 MAX_CALIBRATION_BYTES = 4 << 20
 ADVICE = "run `irvis quantize` again"
 
@@ -87,6 +87,11 @@ class CalibrationFile:
     """How the ranges of INT8 for ONNX Runtime were found; None where it was not asked for."""
     weights: str
     """"compensated": rounded for the least error of a layer's output; or "nearest"."""
+    equalized: str | None
+    """How far channels were brought nearer to one range: "none", "between convolutions", "across sums"; None
+    without INT8."""
+    equalized_agreement_db: dict[str, float]
+    """By scope, PSNR to FP32 over the calibration pairs, by which it was chosen."""
     unit: str
     """Of the errors in `held_out_error` and `descent`."""
     held_out_error: dict[str, float]

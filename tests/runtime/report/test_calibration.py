@@ -52,6 +52,8 @@ FOUND = CalibrationFile(
     command="irvis quantize model --pairs pairs --teacher teacher.onnx",
     method="descent",
     weights="compensated",
+    equalized="across sums",
+    equalized_agreement_db={"none": 46.0, "across sums": 47.0},
     unit="grey levels squared",
     held_out_error={"minmax": 60.0, "descent": 58.0},
     calibration_pairs=("town/2",),
@@ -72,7 +74,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
 def test_an_older_file_and_a_wrong_field_are_named(tmp_path: Path) -> None:
     path = tmp_path / "calibration.json"
     path.write_text('{"method": "descent"}')
-    with pytest.raises(ContractError, match="schema: expected 2, which this version of irvis reads"):
+    with pytest.raises(ContractError, match="schema: expected 3, which this version of irvis reads"):
         load_calibration(path)
     path.write_text(calibration_to_json(FOUND).replace('"zero_point": 127', '"zero_point": "x"'))
     with pytest.raises(ContractError, match="zero_point: expected an integer"):
