@@ -78,16 +78,32 @@ def test_frozen(machine: Machine, live: LiveRun, role: str) -> None:
 
 @each_camera
 def test_slow(machine: Machine, live: LiveRun, role: str) -> None:
-    """Of ten frames a second three come: late is not lost."""
+    """Of ten frames a second six come: late is not lost."""
     device = f"/dev/cameras/{role}"
     told = len(live.log())
-    machine.set_control(device, "Percentage of Dropped Buffers", 70)
+    machine.set_control(device, "Percentage of Dropped Buffers", 40)
     try:
         status = live.goes_on("fusing", frames=8)
     finally:
         machine.set_control(device, "Percentage of Dropped Buffers", 0)
     assert status["cameras"][role] == "running"
     assert [line for line in live.log()[told:] if f"{role} camera lost" in line] == []
+
+
+@each_camera
+def test_too_slow(machine: Machine, live: LiveRun, role: str) -> None:
+    """Of ten frames a second one or two come, below `slow_fps`: the camera is opened again."""
+    device = f"/dev/cameras/{role}"
+    told = len(live.log())
+    machine.set_control(device, "Percentage of Dropped Buffers", 85)
+    try:
+        live.until(
+            lambda status: any(f"{role} camera lost: too slow: " in line for line in live.log()[told:])
+        )
+        live.until(lambda status: status["cameras"][role] == "running")
+    finally:
+        machine.set_control(device, "Percentage of Dropped Buffers", 0)
+    live.goes_on("fusing")
 
 
 @each_camera
