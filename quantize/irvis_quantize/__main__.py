@@ -44,12 +44,16 @@ def main(argv: Sequence[str]) -> int:
     # Before the teacher works for minutes.
     load_float_model(arguments.model_dir)
     examples = read_examples(arguments.pairs, arguments.teacher, arguments.count, tuple(arguments.exclude))
+    if arguments.compare_only:
+        _write_json(
+            arguments.json, {"command": command, "comparison": _compare(arguments.model_dir, examples)}
+        )
+        return 0
     results = quantize_model_dir(arguments.model_dir, examples, limits, options)
     told: dict[str, object] = {name: asdict(found) for name, found in results.items()}
     if arguments.compare:
         told["comparison"] = _compare(arguments.model_dir, examples)
-    if arguments.json is not None:
-        write_text(arguments.json, json.dumps(told, indent=2, allow_nan=False) + "\n")
+    _write_json(arguments.json, told)
     if "int8" in precisions and not has_fast_int8():
         _warn_of_slow_int8(arguments.model_dir, examples[0])
     return _tell(results, limits)
@@ -86,8 +90,15 @@ def _parser() -> Parser:
     add("--most-moved", type=int, default=MOST_MOVED, help=moved)
     add("--pictures", action="store_true", help="write the pairs that suffered most, for `irvis report`")
     add("--compare", action="store_true", help="also print what ONNX Runtime's own quantizer makes of it")
+    only = "print that comparison of the INT8 file that is there, and make no files"
+    add("--compare-only", action="store_true", help=only)
     add("--json", type=Path, help="write what was measured to this file too")
     return parser
+
+
+def _write_json(path: Path | None, told: dict[str, object]) -> None:
+    if path is not None:
+        write_text(path, json.dumps(told, indent=2, allow_nan=False) + "\n")
 
 
 def _at_least_0(most_moved: int) -> int:

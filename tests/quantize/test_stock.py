@@ -57,3 +57,11 @@ def test_the_command_prints_and_writes_the_comparison(
     comparison = json.loads(told.read_text())["comparison"]
     assert set(comparison) == {"FP32", "irvis", *stock.METHODS}
     assert all(np.isfinite(row["teacher_psnr_db"]) for row in comparison.values())
+    # Again, of the file that is there: the same but for the times, and no file made.
+    before = {path.name: path.read_bytes() for path in model_dir.iterdir()}
+    assert irvis([*arguments, "--count", "6", "--compare-only", "--json", str(told)]) == 0
+    again = json.loads(told.read_text())
+    assert again["command"].startswith("irvis quantize ")
+    for name, row in comparison.items():
+        assert {**again["comparison"][name], "ms": 0.0} == {**row, "ms": 0.0}
+    assert {path.name: path.read_bytes() for path in model_dir.iterdir()} == before

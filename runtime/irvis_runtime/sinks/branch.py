@@ -59,7 +59,6 @@ class Branch:
         self._outlet: Outlet | None = None
         self._closing = Closing(f"output-{sink.uri}")
         self._opened_ns = self._sent_ns = 0
-        self._check_at_s = 0.0
         self._stopped_s = 0.0
         self._retry_at_s, self._pause_s = 0.0, BACK_OFF_S[0]
         self._thread = threading.Thread(target=self._run, name=f"output-{sink.uri}", daemon=True)
@@ -161,10 +160,8 @@ class Branch:
 
     def _check(self) -> None:
         """BackendError where the sink has stopped by itself; a sink that sends on is no longer failing."""
-        now_s = time.monotonic()
-        if self._outlet is None or now_s < self._check_at_s:
+        if self._outlet is None:
             return
-        self._check_at_s = now_s + POLL_S
         reason = self._outlet.stop_reason()
         if reason is not None:
             raise BackendError(reason)
