@@ -29,6 +29,9 @@ from irvis_runtime.shipped_models import find_model_dir
 
 Inputs = Callable[[int, int, int], dict[str, NDArray[np.generic]]]
 MAX_LSB = 1
+# Of pixels, where ONNX Runtime differs from itself: with convolutions of floats, which kernels it takes
+# depends on which tensors are given out, and so does the order of their sums.
+MAX_OWN_SHARE = 1e-3
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +95,7 @@ def differences(
         emulated, inputs, {name: given[name] for name in still}, {name: given[name] for name in levels}
     )
     plain = open_bytes(model).run([FUSED], inputs)[0]
-    np.testing.assert_array_equal(plain, fused, "watching changes the picture")
+    assert (plain != fused).mean() <= (MAX_OWN_SHARE if levels else 0.0)
     found: NDArray[np.int16] = np.abs(fused[0, 0].astype(np.int16) - made.astype(np.int16))
     return found
 

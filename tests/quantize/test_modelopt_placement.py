@@ -30,7 +30,7 @@ Places = dict[str, set[int]]
 """By a node's name, the numbers of its inputs that are dequantized levels."""
 
 AROUND_CONVOLUTIONS = {"Add", "Mul", "Concat", "Resize"}
-"""modelopt quantizes these too (modulations, the blend, what the context decides); irvis leaves them floats."""
+"""modelopt quantizes these too (modulations, the blend, what the context decides), irvis does not."""
 
 
 def places(model: ModelProto) -> Places:
