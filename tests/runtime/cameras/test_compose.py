@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from irvis_runtime.cameras.compose import Composed, Composer
+from irvis_runtime.cameras.compose import Composer
 from irvis_runtime.cameras.frames import Frame
 from irvis_runtime.cameras.luma_range import to_full_range, to_limited_range
-from irvis_runtime.config import from_mapping
 from irvis_runtime.fuser import Fuser
-from irvis_runtime.rig import Rig
 from irvis_runtime.thermal.palettes import colourise
 
-MS = 1_000_000
-HEIGHT, WIDTH = 41, 51
+from .small_frames import HEIGHT, MS, WIDTH, infrared, rig, visible
 
 
 @pytest.fixture(scope="module")
@@ -27,28 +21,6 @@ def fuser() -> Iterator[Fuser]:
     """The shipped model on one thread."""
     with Fuser(precision="fp32", threads=1) as fuser:
         yield fuser
-
-
-def rig(**tables: Any) -> Rig:
-    mapping = {
-        "visible": {"source": "test://"},
-        "infrared": {"source": "test://"},
-        "output": [{"sink": "null://"}],
-    }
-    return from_mapping(Rig, {**mapping, **tables}, "test")
-
-
-def visible(time_ms: int, *, is_full: bool = True, seed: int = 0) -> Frame:
-    rng = np.random.default_rng(seed)
-    luma_hw = rng.integers(16, 236, (HEIGHT, WIDTH)).astype(np.uint8)
-    chroma = rng.integers(0, 256, (-(-HEIGHT // 2), 2 * (-(-WIDTH // 2)))).astype(np.uint8)
-    return Frame(luma_hw, chroma, time_ms * MS, "1:4:0:0" if is_full else "bt709", is_full)
-
-
-def infrared(time_ms: int, luma_hw: NDArray[Any] | None = None) -> Frame:
-    if luma_hw is None:
-        luma_hw = np.tile(np.arange(WIDTH, dtype=np.uint8) * 5, (HEIGHT, 1))
-    return Frame(luma_hw, None, time_ms * MS, "1:4:0:0", True)
 
 
 def test_a_pair_is_fused_as_the_fuser_fuses_it(fuser: Fuser) -> None:
@@ -265,54 +237,3 @@ def test_the_common_view_goes_out_from_the_first_infrared_frame_on(fuser: Fuser)
     alone = composer.from_infrared()
     assert alone is not None
     assert alone.picture.luma_hw.shape == (HEIGHT - 1, WIDTH - 7)
-
-
-def composed_after_a_reload(fuser: Fuser, before: Rig, after: Rig) -> tuple[Composed, Composed]:
-    """The fourth picture of a composer that goes on, and of one that takes over from its equal."""
-    pictures = []
-    for is_reloaded in (False, True):
-        composer = Composer(fuser, before)
-        for index in range(4):
-            if is_reloaded and index == 3:
-                successor = Composer(fuser, after)
-                successor.take_over(composer)
-                composer = successor
-            counts_hw = 7000 + (800 + 100 * index) * np.random.default_rng(0).random((HEIGHT, WIDTH))
-            composer.add_infrared(infrared(33 * index, counts_hw.astype(np.uint16)))
-            frame = visible(33 * index)
-            composed = composer.from_visible(replace(frame, luma_hw=frame.luma_hw // (4 - index)))
-        pictures.append(composed)
-    return pictures[0], pictures[1]
-
-
-@pytest.mark.parametrize(
-    "changed",
-    [
-        {"limits": {"hold_ms": 900}},
-        {"thermal": {"palette": "ironbow", "spot": [0.2, 0.2], "freeze": "off"}},
-        {"picture": {"corner": True}},
-    ],
-)
-def test_a_reload_is_no_step_in_the_picture(fuser: Fuser, changed: dict[str, Any]) -> None:
-    """Gain and context go on where they were; only what the rig's new lines say changes."""
-    going_on, taken_over = composed_after_a_reload(fuser, rig(), rig(**changed))
-    assert np.array_equal(going_on.picture.luma_hw, taken_over.picture.luma_hw)
-    assert taken_over.state == "fusing"
-
-
-@pytest.mark.parametrize(
-    "changed", [{"thermal": {"agc": "plateau"}}, {"thermal": {"agc_s": 0.0}}, {"fusion": {"context_s": 0.0}}]
-)
-def test_what_a_reload_changes_in_gain_or_context_is_taken(fuser: Fuser, changed: dict[str, Any]) -> None:
-    going_on, taken_over = composed_after_a_reload(fuser, rig(), rig(**changed))
-    assert not np.array_equal(going_on.picture.luma_hw, taken_over.picture.luma_hw)
-
-
-def test_the_common_view_is_known_at_once_after_a_reload(fuser: Fuser) -> None:
-    table = {"homography": [[1, 0, 7], [0, 1, -5], [0, 0, 1]], "crop": "common"}
-    before, after = Composer(fuser, rig(registration=table)), Composer(fuser, rig(registration=table))
-    before.add_infrared(infrared(0))
-    size_hw = before.from_visible(visible(0)).picture.luma_hw.shape
-    after.take_over(before)
-    assert size_hw != (HEIGHT, WIDTH)
-    assert after.from_visible(visible(33)).picture.luma_hw.shape == size_hw
