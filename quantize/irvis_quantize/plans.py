@@ -53,7 +53,7 @@ def plan_all(
     def as_trt(equalized: ModelProto, rounded: Mapping[str, Rounded]) -> ModelProto:
         return to_trt(plan_trt(equalized, inputs, extremes(), rounded))
 
-    found = choose_equalization(model, parts, as_int8 if "int8" in precisions else as_trt)
+    found = choose_equalization(model, parts, extremes(), as_int8 if "int8" in precisions else as_trt)
     plans = {}
     if "int8" in precisions:
         choice = choose_ranges(

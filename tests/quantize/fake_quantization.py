@@ -45,7 +45,7 @@ PLAIN: Mapping[str, Any] = {
 
 
 TIE = 2.0**-7
-"""Of a step: as far as sums of some thousand products in float32 may move a value on a half (seen: 0.0022)."""
+"""Of a step: as far as float32's sums of a thousand products may move a value on a half; seen: 0.0022."""
 HALF_TIE = 2.0**-3
 """In FP16, whose numbers are half of that apart at the 127th step: the last bit of a sum may turn two of the
 roundings in front of the levels, where ONNX Runtime rounds at all."""
@@ -69,7 +69,7 @@ def run(
     for node in model.graph.node:
         if known.keys() >= set(node.output):
             continue
-        taken = [known[name] if name else None for name in node.input]
+        taken: list[Any] = [known[name] if name else None for name in node.input]
         # ONNX Runtime has no FP16 on CPUs but for Q and DQ: what these take and give it rounds, no more.
         is_half = node.op_type in ("QuantizeLinear", "DequantizeLinear") and node.input[1] in halves
         if is_half and node.op_type == "QuantizeLinear":

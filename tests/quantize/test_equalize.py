@@ -9,7 +9,7 @@ from onnx import ModelProto
 
 from irvis_export.graph import Graph, sort_nodes
 from irvis_quantize.equalize import SCOPES, choose_equalization, equalize
-from irvis_quantize.examples import Example
+from irvis_quantize.examples import Example, extremes
 from irvis_quantize.int8 import quantized_tensors
 from irvis_quantize.layers import context_tensors
 from irvis_quantize.observe import observe_channels
@@ -78,7 +78,8 @@ def test_the_scope_that_agrees_best_is_taken(tiny: ModelProto, examples: list[Ex
         seen.append(equalized)
         if len(seen) == 2:
             return equalized
-        darker = ModelProto.FromString(equalized.SerializeToString())
+        darker = ModelProto()
+        darker.CopyFrom(equalized)
         graph = Graph(darker)
         rounding = next(node for node in graph.model.graph.node if node.op_type == "Round")
         less = graph.constant("less", np.array(0.9, np.float32))
@@ -86,7 +87,7 @@ def test_the_scope_that_agrees_best_is_taken(tiny: ModelProto, examples: list[Ex
         sort_nodes(darker)
         return darker
 
-    found = choose_equalization(tiny, examples[:2], quantize)
+    found = choose_equalization(tiny, examples[:2], extremes(), quantize)
     assert found.scope == SCOPES[1]
     assert list(found.agreement_db) == list(SCOPES)
     assert max(found.agreement_db, key=lambda scope: found.agreement_db[scope]) == found.scope
