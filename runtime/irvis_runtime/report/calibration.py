@@ -92,6 +92,23 @@ def files_table(calibration: CalibrationFile) -> Table:
     )
 
 
+def choices_text(calibration: CalibrationFile) -> str:
+    """What the whole run chose, and by what figures; empty where it chose nothing, as without INT8."""
+    choices = []
+    if calibration.method is not None:
+        errors = ", ".join(f"{name} {value:.2f}" for name, value in calibration.held_out_error.items())
+        choices.append(f"ranges by {calibration.method} (error on the pairs held out: {errors})")
+    if calibration.equalized is not None:
+        agreement = ", ".join(
+            f"{key} {value:.2f} dB" for key, value in calibration.equalized_agreement_db.items()
+        )
+        choices.append(
+            f"channels equalized: {calibration.equalized} (to FP32, calibration pairs: {agreement})"
+        )
+        choices.append(f"weights rounded: {calibration.weights}")
+    return f"Chosen: {'; '.join(choices)}." if choices else ""
+
+
 def layer_tables(calibration: CalibrationFile) -> list[tuple[str, Table, Html]]:
     """(heading, table, bars) for each way to levels; files with the same layers and levels share one."""
     shown: list[tuple[str, Table, Html]] = []

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from irvis_runtime.bench.file import Bench, PictureSet
 from irvis_runtime.model_files.calibration_file import CalibrationFile
 
-from .calibration import Calibrations, files_table, layer_tables
+from .calibration import Calibrations, choices_text, files_table, layer_tables
 from .calibration import score_text as score_by_calibration
 from .chart import latency_chart
 from .facts import machine_facts, model_facts, subtitle
@@ -130,6 +130,8 @@ def _facts(table: Table) -> Html:
 
 def _calibration(heading: str, path: Path, calibration: CalibrationFile) -> Html:
     parts = [element("h2", heading), _table(files_table(calibration))]
+    if choices := choices_text(calibration):
+        parts.append(element("p", choices))
     for text, table, bars in layer_tables(calibration):
         parts += [element("h3", text), bars, _table(table)]
     if calibration.pictures:

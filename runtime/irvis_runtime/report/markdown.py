@@ -10,7 +10,7 @@ from urllib.parse import quote
 from irvis_runtime.bench.file import Bench, PictureSet
 from irvis_runtime.model_files.calibration_file import CalibrationFile
 
-from .calibration import Calibrations, files_table, layer_tables
+from .calibration import Calibrations, choices_text, files_table, layer_tables
 from .facts import machine_facts, model_facts, subtitle
 from .findings import find
 from .html import Benches
@@ -76,6 +76,8 @@ def _section(path: Path, bench: Bench, folder: Path) -> list[str]:
 
 def _calibration(heading: str, path: Path, calibration: CalibrationFile, folder: Path) -> list[str]:
     parts = [f"## {escape_markdown(heading)}", _table(files_table(calibration))]
+    if choices := choices_text(calibration):
+        parts.append(escape_markdown(choices))
     for text, table, _ in layer_tables(calibration):
         parts += [f"### {escape_markdown(text)}", _table(table)]
     sets = [_picture_set(path, pictures, folder) for pictures in calibration.pictures]

@@ -20,7 +20,7 @@ from irvis_runtime.model_files.calibration_file import (
     calibration_to_json,
     load_calibration,
 )
-from irvis_runtime.report.calibration import files_table, find_calibrations, layer_tables
+from irvis_runtime.report.calibration import choices_text, files_table, find_calibrations, layer_tables
 from irvis_runtime.report.command import write_report
 
 NEAR = FidelitySummary(30.5, 28.0, "town/1", 0.95, 0.9, 40, 9, 2, 0)
@@ -91,6 +91,16 @@ def test_the_files_table_tells_what_each_lost_and_why_it_was_refused() -> None:
     assert all(len(row) == len(table.head) for row in table.rows)
 
 
+def test_what_the_run_chose_is_told_with_its_figures() -> None:
+    assert choices_text(FOUND) == (
+        "Chosen: ranges by descent (error on the pairs held out: minmax 60.00, descent 58.00); "
+        "channels equalized: across sums (to FP32, calibration pairs: none 46.00 dB, across sums 47.00 dB); "
+        "weights rounded: compensated."
+    )
+    without_int8 = replace(FOUND, method=None, equalized=None, held_out_error={}, equalized_agreement_db={})
+    assert choices_text(without_int8) == ""
+
+
 def test_layers_of_two_files_with_the_same_levels_are_shown_once() -> None:
     ((heading, table, bars),) = layer_tables(FOUND)
     assert heading == "Layers of INT8 and INT8 for TensorRT"
@@ -116,6 +126,7 @@ def test_the_page_shows_the_worst_scene_amplified(tmp_path: Path) -> None:
     section = page[page.index("What quantization chose") :]
     assert section.count("data:image/jpeg;base64,") == 2
     assert "INT8 minus FP32, 8" in section
+    assert choices_text(FOUND) in section
     text = markdown.read_text()
     assert "(calibration/int8_difference.png)" in text
     assert "| first | FP32 | 0.050 |" in text
