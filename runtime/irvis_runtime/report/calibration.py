@@ -96,17 +96,17 @@ def choices_text(calibration: CalibrationFile) -> str:
     """What the whole run chose, and by what figures; empty where it chose nothing, as without INT8."""
     choices = []
     if calibration.method is not None:
-        errors = ", ".join(f"{name} {value:.2f}" for name, value in calibration.held_out_error.items())
-        choices.append(f"ranges by {calibration.method} (error on the pairs held out: {errors})")
+        errors = "; ".join(f"{name} {value:.2f}" for name, value in calibration.held_out_error.items())
+        choices.append(f"Ranges by {calibration.method} (error on the pairs held out: {errors})")
     if calibration.equalized is not None:
-        agreement = ", ".join(
+        agreement = "; ".join(
             f"{key} {value:.2f} dB" for key, value in calibration.equalized_agreement_db.items()
         )
         choices.append(
-            f"channels equalized: {calibration.equalized} (to FP32, calibration pairs: {agreement})"
+            f"Channels equalized: {calibration.equalized} (to FP32, calibration pairs: {agreement})"
         )
-        choices.append(f"weights rounded: {calibration.weights}")
-    return f"Chosen: {'; '.join(choices)}." if choices else ""
+        choices.append(f"Weights rounded: {calibration.weights}")
+    return " ".join(f"{choice}." for choice in choices)
 
 
 def layer_tables(calibration: CalibrationFile) -> list[tuple[str, Table, Html]]:

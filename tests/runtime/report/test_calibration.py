@@ -93,9 +93,9 @@ def test_the_files_table_tells_what_each_lost_and_why_it_was_refused() -> None:
 
 def test_what_the_run_chose_is_told_with_its_figures() -> None:
     assert choices_text(FOUND) == (
-        "Chosen: ranges by descent (error on the pairs held out: minmax 60.00, descent 58.00); "
-        "channels equalized: across sums (to FP32, calibration pairs: none 46.00 dB, across sums 47.00 dB); "
-        "weights rounded: compensated."
+        "Ranges by descent (error on the pairs held out: minmax 60.00; descent 58.00). "
+        "Channels equalized: across sums (to FP32, calibration pairs: none 46.00 dB; across sums 47.00 dB). "
+        "Weights rounded: compensated."
     )
     without_int8 = replace(FOUND, method=None, equalized=None, held_out_error={}, equalized_agreement_db={})
     assert choices_text(without_int8) == ""
