@@ -125,7 +125,7 @@ class _Scale:
         logs = [0.0, *(math.log10(point.speed_up) for point in points)]
         decibels = [point.psnr_db for point in points]
         return _Scale(
-            min(logs) - 0.1, max(logs) + 0.1, math.floor(min(decibels)), math.ceil(max(decibels) + 0.2)
+            min(logs) - 0.1, max(logs) + 0.1, math.floor(min(decibels) - 0.4), math.ceil(max(decibels) + 0.2)
         )
 
     def x(self, speed_up: float) -> float:
