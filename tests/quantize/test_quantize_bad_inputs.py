@@ -206,7 +206,9 @@ def test_fewer_pairs_than_the_search_needs(
 
 
 WAITING = """
-import sys, time
+import signal, sys, time
+# A shell's background jobs ignore it, and what they start inherits that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from irvis_quantize import run
 from irvis_runtime.__main__ import main
 
@@ -228,7 +230,10 @@ def test_a_killed_command_changes_nothing(kind: signal.Signals, words: Words, mo
         assert process.stdout is not None
         assert process.stdout.readline() == "searching\n"
         process.send_signal(kind)
-        _, error = process.communicate(timeout=120)
+        try:
+            _, error = process.communicate(timeout=120)
+        finally:
+            process.kill()
     assert process.returncode == (-kind if kind == signal.SIGKILL else 130)
     assert "Traceback" not in error
     assert contents(model_dir) == before
