@@ -206,9 +206,7 @@ def test_fewer_pairs_than_the_search_needs(
 
 
 WAITING = """
-import signal, sys, time
-# A shell's background jobs ignore it, and what they start inherits that.
-signal.signal(signal.SIGINT, signal.default_int_handler)
+import sys, time
 from irvis_quantize import run
 from irvis_runtime.__main__ import main
 
