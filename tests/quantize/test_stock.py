@@ -14,6 +14,7 @@ from irvis_quantize.ranges import choose_ranges
 from irvis_runtime.__main__ import main as irvis
 
 
+@pytest.mark.slow
 def test_the_stock_quantizer_takes_the_same_convolutions(tiny: ModelProto, examples: list[Example]) -> None:
     calibration, held_out = split(examples)
     choice = choose_ranges(tiny, calibration, held_out, {}, [])
@@ -45,6 +46,7 @@ def test_the_table_has_a_line_for_each() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_the_command_prints_and_writes_the_comparison(
     model_dir: Path, pairs_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
