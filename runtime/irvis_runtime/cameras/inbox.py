@@ -12,8 +12,8 @@ from .pairing import KEPT_FRAMES
 class Inbox:
     """Holds the newest visible frame and the last infrared ones; what is overwritten is counted.
 
-    `wakes_for_infrared`: whether `take` returns for an infrared frame alone, or only with a visible one: to
-    be woken twice for each pair costs a tenth of a millisecond of CPU.
+    `wakes_for_infrared`: whether `take` returns for an infrared frame alone, or only with a visible one,
+    so that the loop is woken once for a pair.
     """
 
     def __init__(self) -> None:

@@ -151,13 +151,13 @@ def _inside(x_hw: NDArray[np.float64], y_hw: NDArray[np.float64], infrared_hw: S
 
 
 def _stretching(size_hw: Size) -> Warp:
-    """The warp of `stretch`: a twentieth of the others' time."""
+    """The warp of `stretch`, which is what a resize does."""
     cv2 = opencv()
     return partial(cv2.resize, dsize=size_hw[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def _affine(homography: NDArray[np.float64], size_hw: Size) -> Warp:
-    """The warp of a homography without perspective: no maps to read, 0.8 of their time from cold caches."""
+    """The warp of a homography without perspective, which needs no maps."""
     cv2 = opencv()
     return partial(
         cv2.warpAffine,
