@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .contract import CONTEXT, CONTEXT_SHAPE
 from .errors import ContractError
+from .kernels.library import MAX_PIXELS, kernels
 
 THUMBNAIL_SIDE = CONTEXT_SHAPE[-1]
 ROW_BAND, COLUMN_BAND = 4, 8
@@ -34,8 +35,12 @@ def make_context(infrared_hw: NDArray[np.uint8], visible_hw: NDArray[np.uint8]) 
             "register the infrared picture onto the visible one"
         )
     context = np.empty(CONTEXT_SHAPE, np.float32)
+    compiled = kernels() if infrared_hw.size <= MAX_PIXELS else None
     for thumbnail, picture_hw in zip(context[0], (infrared_hw, visible_hw), strict=True):
-        _average_columns(_average_rows(picture_hw), thumbnail)
+        if compiled is None:
+            _average_columns(_average_rows(picture_hw), thumbnail)
+        else:
+            compiled.area_means(picture_hw, thumbnail)
     return context
 
 

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from irvis_runtime.calibration.parallax import parallax_33
 from irvis_runtime.image import opencv
+from irvis_runtime.kernels.library import kernels
+from irvis_runtime.kernels.warp import plan_warp
 from irvis_runtime.rig import RegistrationConfig
 
 from .common_view import Window, common_view
@@ -110,10 +112,12 @@ class Registration:
         self._outside_hw = None if inside_hw.all() else (~inside_hw).astype(np.uint8)
         if visible_hw == full_hw and np.array_equal(homography, stretch(infrared_hw, visible_hw)):
             self._warp = _stretching(visible_hw)
-        elif not homography[2, :2].any():
+            return
+        self._warp = _compiled(x_hw, y_hw, infrared_hw)
+        if self._warp is None and not homography[2, :2].any():
             shift_33 = np.array([[1, 0, -part[1].start], [0, 1, -part[0].start], [0, 0, 1]])
             self._warp = _affine(shift_33 @ homography, visible_hw)
-        else:
+        elif self._warp is None:
             self._warp = _by_maps(x_hw, y_hw, infrared_hw)
 
     def _full_homography(self, infrared_hw: Size, visible_hw: Size) -> NDArray[np.float64]:
@@ -154,6 +158,15 @@ def _stretching(size_hw: Size) -> Warp:
     """The warp of `stretch`, which is what a resize does."""
     cv2 = opencv()
     return partial(cv2.resize, dsize=size_hw[::-1], interpolation=cv2.INTER_LINEAR)
+
+
+def _compiled(x_hw: NDArray[np.float64], y_hw: NDArray[np.float64], infrared_hw: Size) -> Warp | None:
+    """The warp by the compiled kernel; None without one, and for a homography that is too much for it."""
+    compiled = kernels()
+    if compiled is None:
+        return None
+    rows, columns = infrared_hw
+    return plan_warp(compiled, _bounded(x_hw, columns), _bounded(y_hw, rows), infrared_hw)
 
 
 def _affine(homography: NDArray[np.float64], size_hw: Size) -> Warp:

@@ -18,6 +18,7 @@ from irvis_runtime.cameras.sources import Role, make_source
 from irvis_runtime.errors import BackendError, ContractError
 from irvis_runtime.gstreamer import Platform, gst
 from irvis_runtime.image import opencv
+from irvis_runtime.kernels.library import describe_kernels, kernels
 from irvis_runtime.log import log
 from irvis_runtime.rig import CameraConfig, LimitsConfig, Rig
 from irvis_runtime.sinks.branch import Branch
@@ -114,6 +115,7 @@ class Live:
         self.composer = Composer(fuser, self.rig, self._times)
         teller = Teller(status, partial(status_mapping, self, fuser))
         log(fuser.description)
+        log(describe_kernels())
         try:
             self._start()
             next_tell_s = self.started_s
@@ -136,6 +138,7 @@ class Live:
             teller.stopping()
             if self._profile is not None:
                 facts = {"backend": fuser.backend, "precision": fuser.precision}
+                facts["kernels"] = "none" if kernels() is None else "compiled"
                 self._profile.write(self.statistics.frames, facts)
             self._stop()
             self.state = "stopped"

@@ -1,0 +1,107 @@
+"""The compiled kernels of this machine, where there are some; else NumPy and OpenCV do the same, slower."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+INTERFACE = 1
+"""Of kernels.c's functions, as this file calls them."""
+SWITCH = "IRVIS_KERNELS"
+"""Environment variable: `off` leaves the kernels out, for comparisons and to find a fault."""
+MAX_PIXELS = 2**24
+"""Of irvis_area_means: of more its sums would overflow."""
+
+
+class Kernels:
+    """kernels.c's functions on arrays. Sizes are the caller's business where a docstring says so.
+
+    OSError or AttributeError where the file is no such library.
+    """
+
+    def __init__(self, path: Path) -> None:
+        library = ctypes.CDLL(str(path))
+        pointer, size, integer = ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int
+        self.interface = int(library.irvis_kernels_interface())
+        self.runs_here = bool(library.irvis_kernels_run_here())
+        self._warp = library.irvis_warp
+        self._warp.argtypes = (pointer, size, pointer, pointer, integer, integer, pointer)
+        self._area_means = library.irvis_area_means
+        self._area_means.argtypes = (pointer, size, integer, integer, pointer, pointer)
+        self._look_up = library.irvis_look_up
+        self._look_up.argtypes = (pointer, size, integer, integer, pointer, pointer)
+        for function in (self._warp, self._area_means, self._look_up):
+            function.restype = None
+
+    def warp(
+        self,
+        picture_hw: NDArray[np.uint8],
+        starts: NDArray[np.uint16],
+        maps: NDArray[np.uint8],
+        warped_hw: NDArray[np.uint8],
+    ) -> None:
+        """Fills `warped_hw`, contiguous; `warp.plan_warp` makes `starts` and `maps` for these sizes."""
+        picture_hw = _rows_of_bytes(picture_hw)
+        height, width = warped_hw.shape
+        start, stride = picture_hw.ctypes.data, picture_hw.strides[0]
+        self._warp(start, stride, starts.ctypes.data, maps.ctypes.data, height, width, warped_hw.ctypes.data)
+
+    def area_means(self, picture_hw: NDArray[np.uint8], means: NDArray[np.float32]) -> None:
+        """Fills `means`, contiguous (64, 64), from a picture of at most `MAX_PIXELS`."""
+        picture_hw = _rows_of_bytes(picture_hw)
+        height, width = picture_hw.shape
+        sums = np.empty(width + 1, np.uint32)
+        start, stride = picture_hw.ctypes.data, picture_hw.strides[0]
+        self._area_means(start, stride, height, width, sums.ctypes.data, means.ctypes.data)
+
+    def look_up(self, table: NDArray[np.uint8], counts_hw: NDArray[np.uint16]) -> NDArray[np.uint8]:
+        """Returns each count's entry of the table (65536,), contiguous."""
+        if counts_hw.strides[1] != 2:
+            counts_hw = np.ascontiguousarray(counts_hw)
+        height, width = counts_hw.shape
+        greys_hw = np.empty((height, width), np.uint8)
+        start, stride = counts_hw.ctypes.data, counts_hw.strides[0]
+        self._look_up(start, stride, height, width, table.ctypes.data, greys_hw.ctypes.data)
+        return greys_hw
+
+
+def kernels() -> Kernels | None:
+    """Returns this machine's kernels, or None where `why_none` says why."""
+    return _found()[0]
+
+
+def describe_kernels() -> str:
+    """Returns a line for the log: compiled and for which machine, or none and why."""
+    found, reason = _found()
+    if found is None:
+        return f"kernels: none ({reason}); NumPy and OpenCV do their work, at several times the CPU's"
+    return f"kernels: compiled, {platform.machine()}"
+
+
+@lru_cache(maxsize=1)
+def _found() -> tuple[Kernels | None, str]:
+    if os.environ.get(SWITCH, "") == "off":
+        return None, f"{SWITCH}=off"
+    path = Path(__file__).with_name(f"kernels-{platform.machine()}.so")
+    if not path.is_file():
+        return None, f"{path.name} is not there: another machine than they are built for, or an unbuilt clone"
+    try:
+        found = Kernels(path)
+    except (OSError, AttributeError) as error:
+        return None, str(error)
+    if found.interface != INTERFACE:
+        return None, f"{path.name} is of another version of irvis, run `make install` in the clone"
+    if not found.runs_here:
+        return None, "this CPU lacks SSSE3"
+    return found, ""
+
+
+def _rows_of_bytes(picture_hw: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The picture, or a copy where its pixels do not lie side by side."""
+    return picture_hw if picture_hw.strides[1] == 1 else np.ascontiguousarray(picture_hw)
