@@ -10,7 +10,9 @@ STAMP := $(VENV)/.installed
 
 install: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt install/system.sh install/python.sh
+# What the kernels are made of, too: a pull that changes them compiles them anew.
+KERNELS := runtime/irvis_runtime/kernels
+$(STAMP): pyproject.toml constraints.txt install/system.sh install/python.sh runtime/build_kernels.py $(KERNELS)/kernels.c
 	bash install/system.sh
 	PYTHON="$(PYTHON)" VENV="$(VENV)" PIP_ARGS="$(PIP_ARGS)" bash install/python.sh
 	touch $@
@@ -36,4 +38,4 @@ wheel: install
 	$(BIN)/python -m build runtime
 
 clean:
-	rm -rf $(VENV) demo-out runtime/build runtime/dist
+	rm -rf $(VENV) demo-out runtime/build runtime/dist $(KERNELS)/*.so

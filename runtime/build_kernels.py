@@ -1,7 +1,11 @@
 """Compiles irvis_runtime/kernels/kernels.c for every board and workbench, whatever machine this is.
 
-Part of each build and each editable installation (`cmdclass` of both pyproject.toml). Zig brings clang for
-all targets as a package of PyPI; the libraries need no C library, so that one wheel serves every Linux.
+Part of each build and each editable installation (`cmdclass` of both pyproject.toml); alone, `python
+runtime/build_kernels.py` puts the libraries beside the source. Zig brings clang for all targets as a package of
+PyPI; the libraries need no C library, so that one wheel serves every Linux.
+
+There is no switch to build without: a wheel that is silently several times slower would be found out on the
+board. Whoever has no compiler still runs the source as it lies there, on NumPy and OpenCV.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 from setuptools.command.build_py import build_py
@@ -19,6 +24,7 @@ FLAGS = (
     "-O3",
     "-ffreestanding",
     "-fno-builtin",
+    "-ffp-contract=off",  # both machines round alike
     "-fPIC",
     "-shared",
     "-nostdlib",
@@ -28,25 +34,50 @@ FLAGS = (
     "-s",
 )
 FOLDER = Path("irvis_runtime", "kernels")
+SOURCE = Path(__file__).parent / FOLDER / "kernels.c"
+
+
+class CompilerError(Exception):
+    """Zig is not there or refuses; one line with what to do."""
 
 
 def build_kernels(target: Path) -> list[Path]:
-    """Returns the libraries that it puts into the folder; CalledProcessError where the compiler refuses."""
-    source = Path(__file__).parent / FOLDER / "kernels.c"
+    """Returns the libraries of all machines, which it puts into the folder; CompilerError where one fails."""
+    if find_spec("ziglang") is None:
+        raise CompilerError(
+            f"kernels.c: expected Zig's compiler, the package ziglang of PyPI, for {sys.executable}; there is "
+            "none; run `pip install ziglang`, or build without --no-isolation"
+        )
     target.mkdir(parents=True, exist_ok=True)
-    libraries = []
-    with tempfile.TemporaryDirectory() as cache:
-        environment = {**os.environ, "ZIG_GLOBAL_CACHE_DIR": cache, "ZIG_LOCAL_CACHE_DIR": cache}
-        for machine in MACHINES:
-            made, library = Path(cache, machine), target / f"kernels-{machine}.so"
-            command = [sys.executable, "-m", "ziglang", "cc", "-target", f"{machine}-linux-gnu", *FLAGS]
-            subprocess.run([*command, str(source), "-o", str(made)], check=True, env=environment)
-            # By renaming, so that a process that has the former one loaded keeps it.
-            staged = library.with_suffix(".new")
-            staged.write_bytes(made.read_bytes())
-            staged.replace(library)
-            libraries.append(library)
-    return libraries
+    with tempfile.TemporaryDirectory() as scratch:
+        made = {machine: _compile(machine, Path(scratch)) for machine in MACHINES}
+    return [_put(target / f"kernels-{machine}.so", content) for machine, content in made.items()]
+
+
+def _compile(machine: str, scratch: Path) -> bytes:
+    """The library for one machine."""
+    library = scratch / machine
+    # Zig's own cache would stay behind in the home folder, which a build machine may not have.
+    environment = {**os.environ, "ZIG_GLOBAL_CACHE_DIR": str(scratch), "ZIG_LOCAL_CACHE_DIR": str(scratch)}
+    command = [sys.executable, "-m", "ziglang", "cc", "-target", f"{machine}-linux-gnu", *FLAGS]
+    command += [str(SOURCE), "-o", str(library)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    if done.returncode:
+        told = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        errors = [line for line in told if "error:" in line] or told[-1:] or ["nothing was said"]
+        raise CompilerError(
+            f"kernels.c: expected Zig to compile it for {machine}, it ended with {done.returncode}: {errors[0]}; "
+            "mend that, or take a wheel that another machine has built: it serves all"
+        )
+    return library.read_bytes()
+
+
+def _put(library: Path, content: bytes) -> Path:
+    """Replaces a library by renaming, so that a process that has the former one loaded keeps it."""
+    staged = library.with_suffix(".new.so")
+    staged.write_bytes(content)
+    staged.replace(library)
+    return library
 
 
 class BuildPy(build_py):
@@ -55,14 +86,32 @@ class BuildPy(build_py):
     def run(self) -> None:
         """Builds; the editable installation uses the source as it lies there."""
         super().run()
-        root = Path(__file__).parent if self.editable_mode else Path(self.build_lib)
-        self._libraries = build_kernels(root / FOLDER)
+        target = SOURCE.parent if self.editable_mode else Path(self.build_lib) / FOLDER
+        try:
+            build_kernels(target)
+        except CompilerError as error:
+            # Of an Exception setuptools makes a warning in an editable installation, and pip hides that.
+            raise SystemExit(f"error: {error}") from None
 
     def get_outputs(self, include_bytecode: bool = True) -> list[str]:
-        """Returns what the build has made, the libraries too."""
-        made = [] if self.editable_mode else [str(path) for path in getattr(self, "_libraries", [])]
-        return [*super().get_outputs(include_bytecode), *made]
+        """Returns what the build makes, the libraries too."""
+        return [*super().get_outputs(include_bytecode), *self._libraries()]
+
+    def get_output_mapping(self) -> dict[str, str]:
+        """Returns where the editable installation finds what the build would make."""
+        beside = {made: str(SOURCE.parent / Path(made).name) for made in self._libraries()}
+        return {**super().get_output_mapping(), **(beside if self.editable_mode else {})}
+
+    def get_source_files(self) -> list[str]:
+        """Returns what the source distribution needs, the compiler's input and this file too."""
+        return [*super().get_source_files(), os.path.relpath(__file__), os.path.relpath(SOURCE)]
+
+    def _libraries(self) -> list[str]:
+        return [str(Path(self.build_lib) / FOLDER / f"kernels-{machine}.so") for machine in MACHINES]
 
 
 if __name__ == "__main__":
-    build_kernels(Path(__file__).parent / FOLDER)
+    try:
+        build_kernels(SOURCE.parent)
+    except CompilerError as error:
+        sys.exit(f"error: {error}")
