@@ -1,8 +1,8 @@
 """Compiles irvis_runtime/kernels/kernels.c for every board and workbench, whatever machine this is.
 
-Part of each build and each editable installation (`cmdclass` of both pyproject.toml); alone, `python
-runtime/build_kernels.py` puts the libraries beside the source. Zig brings clang for all targets as a package of
-PyPI; the libraries need no C library, so that one wheel serves every Linux.
+Part of each build and each editable installation (`cmdclass` of both pyproject.toml); run alone, it puts the
+libraries beside the source. Zig brings clang for all targets as a package of PyPI; the libraries need no C
+library, so that one wheel serves every Linux.
 
 There is no switch to build without: a wheel that is silently several times slower would be found out on the
 board. Whoever has no compiler still runs the source as it lies there, on NumPy and OpenCV.
@@ -45,8 +45,8 @@ def build_kernels(target: Path) -> list[Path]:
     """Returns the libraries of all machines, which it puts into the folder; CompilerError where one fails."""
     if find_spec("ziglang") is None:
         raise CompilerError(
-            f"kernels.c: expected Zig's compiler, the package ziglang of PyPI, for {sys.executable}; there is "
-            "none; run `pip install ziglang`, or build without --no-isolation"
+            f"kernels.c: expected Zig's compiler, the package ziglang of PyPI, for {sys.executable}; "
+            "there is none; run `pip install ziglang`, or build without --no-isolation"
         )
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
@@ -66,8 +66,8 @@ def _compile(machine: str, scratch: Path) -> bytes:
         told = [line.strip() for line in done.stderr.splitlines() if line.strip()]
         errors = [line for line in told if "error:" in line] or told[-1:] or ["nothing was said"]
         raise CompilerError(
-            f"kernels.c: expected Zig to compile it for {machine}, it ended with {done.returncode}: {errors[0]}; "
-            "mend that, or take a wheel that another machine has built: it serves all"
+            f"kernels.c: expected Zig to compile it for {machine}, it ended with {done.returncode}: "
+            f"{errors[0]}; mend that, or take a wheel that another machine has built: it serves all"
         )
     return library.read_bytes()
 
