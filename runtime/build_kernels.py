@@ -30,6 +30,7 @@ FLAGS = (
     "-nostdlib",
     "-Wall",
     "-Wextra",
+    "-Wcast-align",
     "-Werror",
     "-s",
 )

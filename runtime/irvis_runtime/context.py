@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .contract import CONTEXT, CONTEXT_SHAPE
 from .errors import ContractError
-from .kernels.library import MAX_PIXELS, kernels
+from .kernels.library import MAX_PIXELS, MAX_ROWS, kernels
 
 THUMBNAIL_SIDE = CONTEXT_SHAPE[-1]
 ROW_BAND, COLUMN_BAND = 4, 8
@@ -35,7 +35,8 @@ def make_context(infrared_hw: NDArray[np.uint8], visible_hw: NDArray[np.uint8]) 
             "register the infrared picture onto the visible one"
         )
     context = np.empty(CONTEXT_SHAPE, np.float32)
-    compiled = kernels() if infrared_hw.size <= MAX_PIXELS else None
+    is_small = infrared_hw.size <= MAX_PIXELS and infrared_hw.shape[0] <= MAX_ROWS
+    compiled = kernels() if is_small else None
     for thumbnail, picture_hw in zip(context[0], (infrared_hw, visible_hw), strict=True):
         if compiled is None:
             _average_columns(_average_rows(picture_hw), thumbnail)

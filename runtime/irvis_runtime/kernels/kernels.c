@@ -1,6 +1,7 @@
 /* What NumPy and OpenCV do too slowly for every frame. Plain C without a C library, for x86-64 and aarch64.
  *
- * Pictures are rows of bytes, `stride` bytes from row to row. Whoever calls checks sizes: see library.py, warp.py.
+ * Pictures are rows of bytes, `stride` bytes from row to row, which may be negative or zero. Whoever calls checks
+ * sizes: see library.py, warp.py.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -103,11 +104,14 @@ static void sum_rows(const uint8_t *picture, ptrdiff_t stride, int width, int fi
     for (int x = 0; x < width; x += STRIP) {
         const int columns = width - x < STRIP ? width - x : STRIP;
         uint16_t whole[STRIP] = {0};
-        for (const uint8_t *row = head + stride; row < tail; row += stride)
+        const uint8_t *row = head;
+        for (int y = top + 1; y < bottom; y++) {
+            row += stride;
             if (columns == STRIP)
                 for (int i = 0; i < STRIP; i++) whole[i] += row[x + i];
             else
                 for (int i = 0; i < columns; i++) whole[i] += row[x + i];
+        }
         for (int i = 0; i < columns; i++) {
             const uint16_t ends = (uint16_t)(head_share * head[x + i] + tail_share * tail[x + i]);
             sums[x + i] = ((uint32_t)whole[i] << 6) + ends;
@@ -117,7 +121,8 @@ static void sum_rows(const uint8_t *picture, ptrdiff_t stride, int width, int fi
 
 /* 64 x 64 means of equal parts of the picture, fractions of pixels included; exact until the last division.
  *
- * `sums` has room for a row and one more. The picture has up to 2^24 pixels: sums wrap, differences do not.
+ * `sums` has room for a row and one more. The picture has up to 2^24 pixels: sums wrap, differences do not; and up
+ * to 2^14 rows, 256 to a part: their whole ones fit 16 bits.
  */
 void irvis_area_means(const uint8_t *picture, ptrdiff_t stride, int height, int width, uint32_t *sums,
                       float *means) {
@@ -138,11 +143,14 @@ void irvis_area_means(const uint8_t *picture, ptrdiff_t stride, int height, int 
     }
 }
 
+/* A camera's buffer may begin at any byte. */
+typedef uint16_t any_uint16 __attribute__((aligned(1), may_alias));
+
 /* Each count's entry of a table of 65536. `stride` is in bytes here, too. */
 void irvis_look_up(const uint8_t *counts, ptrdiff_t stride, int height, int width, const uint8_t *table,
                    uint8_t *target) {
     for (int y = 0; y < height; y++, counts += stride, target += width) {
-        const uint16_t *row = (const uint16_t *)counts;
+        const any_uint16 *row = (const any_uint16 *)counts;
         for (int x = 0; x < width; x++) target[x] = table[row[x]];
     }
 }

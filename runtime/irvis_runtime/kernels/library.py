@@ -15,8 +15,9 @@ INTERFACE = 1
 """Of kernels.c's functions, as this file calls them."""
 SWITCH = "IRVIS_KERNELS"
 """Environment variable: `off` leaves the kernels out, for comparisons and to find a fault."""
-MAX_PIXELS = 2**24
+MAX_PIXELS, MAX_ROWS = 2**24, 2**14
 """Of irvis_area_means: of more its sums would overflow."""
+LEVELS = 65536
 
 
 class Kernels:
@@ -53,7 +54,7 @@ class Kernels:
         self._warp(start, stride, starts.ctypes.data, maps.ctypes.data, height, width, warped_hw.ctypes.data)
 
     def area_means(self, picture_hw: NDArray[np.uint8], means: NDArray[np.float32]) -> None:
-        """Fills `means`, contiguous (64, 64), from a picture of at most `MAX_PIXELS`."""
+        """Fills `means`, contiguous (64, 64), from a picture of at most `MAX_PIXELS` and `MAX_ROWS`."""
         picture_hw = _rows_of_bytes(picture_hw)
         height, width = picture_hw.shape
         sums = np.empty(width + 1, np.uint32)
@@ -61,7 +62,9 @@ class Kernels:
         self._area_means(start, stride, height, width, sums.ctypes.data, means.ctypes.data)
 
     def look_up(self, table: NDArray[np.uint8], counts_hw: NDArray[np.uint16]) -> NDArray[np.uint8]:
-        """Returns each count's entry of the table (65536,), contiguous."""
+        """Returns each count's entry of the table, contiguous; ValueError for a table not of `LEVELS`."""
+        if table.shape != (LEVELS,) or table.dtype != np.uint8 or not table.flags.c_contiguous:
+            raise ValueError(f"expected a contiguous uint8 ({LEVELS},), got {table.dtype} {table.shape}")
         if counts_hw.strides[1] != 2:
             counts_hw = np.ascontiguousarray(counts_hw)
         height, width = counts_hw.shape

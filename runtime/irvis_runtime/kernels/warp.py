@@ -46,15 +46,23 @@ class Warp:
 def plan_warp(
     kernels: Kernels, x_hw: NDArray[np.float32], y_hw: NDArray[np.float32], source_hw: Size
 ) -> Warp | None:
-    """Returns the warp that takes each pixel from (x, y), which lie within the source picture.
+    """Returns the warp that takes each pixel from (x, y); ValueError where these leave the source picture.
 
     None where a block's positions do not fit its window: a picture that becomes less than about half as wide,
-    is turned by more than some 7 degrees (each by the scale), or is smaller than a window.
+    or is turned by more than some 7 degrees (each by the scale). None also where the source is smaller than a
+    window or has a side over `MAX_START`, or the target is narrower than a block.
     """
     height, width = x_hw.shape
     rows, columns = source_hw
     if width < BLOCK or rows < ROWS or columns < SPAN_PX or max(rows, columns) > MAX_START:
         return None
+    # The compiled kernel reads where it is told to; NaN fails both comparisons.
+    for positions_hw, length_px in ((x_hw, columns), (y_hw, rows)):
+        if not (positions_hw.min() >= 0 and positions_hw.max() <= length_px - 1):
+            raise ValueError(
+                f"expected positions from 0 to {length_px - 1}, "
+                f"got {positions_hw.min()} to {positions_hw.max()}"
+            )
     firsts = np.minimum(np.arange(-(-width // BLOCK)) * BLOCK, width - BLOCK)
     pixels = firsts[:, None] + np.arange(BLOCK)
     x = np.rint(x_hw * FRACTIONS).astype(np.int32)[:, pixels]
