@@ -1,11 +1,14 @@
-"""The device wheel: what is in it, and that it runs where nothing but numpy is."""
+"""The device wheel and its source: what is in them, and that the wheel runs where nothing but numpy is."""
 
 from __future__ import annotations
 
 import json
+import platform
 import shutil
+import struct
 import subprocess
 import sys
+import tarfile
 import zipfile
 from email.parser import HeaderParser
 from pathlib import Path
@@ -15,20 +18,39 @@ import pytest
 import irvis_runtime
 
 MAX_WHEEL_BYTES = 12_000_000
+ELF_MACHINES = {"x86_64": 62, "aarch64": 183}
+"""e_machine of ELF's header."""
+LIBRARIES = {machine: f"irvis_runtime/kernels/kernels-{machine}.so" for machine in ELF_MACHINES}
 
 
 @pytest.fixture(scope="module")
-def wheel(root: Path, tracked: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from a copy, so that the clone keeps no build folder from which a deleted module would return."""
-    folder = tmp_path_factory.mktemp("wheel")
+def source(root: Path, tracked: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of runtime/: the clone keeps no build folder, from which a deleted module would return."""
+    folder = tmp_path_factory.mktemp("source")
     for path in tracked:
         if path.parts[0] == "runtime":
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(root / path, folder / path)
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder / "dist")]
-    done = subprocess.run([*command, str(folder / "runtime")], capture_output=True, text=True, check=False)
+    return folder / "runtime"
+
+
+def build(source: Path, target: Path) -> subprocess.CompletedProcess[str]:
+    """As `python -m build runtime`: the source distribution first, the wheel from that."""
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(target), str(source)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def built(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("dist")
+    done = build(source, target)
     assert done.returncode == 0, done.stdout + done.stderr
-    (made,) = (folder / "dist").iterdir()
+    return target
+
+
+@pytest.fixture(scope="module")
+def wheel(built: Path) -> Path:
+    (made,) = built.glob("*.whl")
     return made
 
 
@@ -49,21 +71,128 @@ def on_board(paths: list[Path], code: str) -> str:
     return done.stdout
 
 
-def test_is_pure_python_for_every_board(wheel: Path) -> None:
+def test_is_one_for_every_board(wheel: Path) -> None:
+    """The kernels of all machines are in it, so that its name says any; jetson/install.sh looks for that."""
     assert wheel.name == f"irvis_runtime-{irvis_runtime.__version__}-py3-none-any.whl"
 
 
 def test_holds_the_package_and_nothing_else(wheel: Path, tracked: list[Path]) -> None:
+    """The kernels compiled. Their source is in the source distribution: a board has no compiler for it."""
     package = Path("runtime")
+    left_out = {"student.safetensors", "kernels.c"}
     expected = {
         path.relative_to(package).as_posix()
         for path in tracked
-        if path.is_relative_to(package / "irvis_runtime") and path.name != "student.safetensors"
+        if path.is_relative_to(package / "irvis_runtime") and path.name not in left_out
     }
+    expected |= set(LIBRARIES.values())
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert names == expected
     manifests = {f"irvis_runtime/models/irvis-{size}/manifest.json" for size in "nsm"}
     assert {"irvis_runtime/py.typed", *manifests} <= names
+
+
+def test_the_source_holds_what_the_kernels_are_made_of(built: Path) -> None:
+    (made,) = built.glob("*.tar.gz")
+    with tarfile.open(made) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"build_kernels.py", "irvis_runtime/kernels/kernels.c"} <= names
+    assert not [name for name in names if name.endswith(".so")]
+
+
+@pytest.mark.parametrize("machine", LIBRARIES)
+def test_each_machines_kernels_are_libraries_of_that_machine(wheel: Path, machine: str) -> None:
+    head = zipfile.ZipFile(wheel).read(LIBRARIES[machine])[:20]
+    magic, bits, order, kind, number = struct.unpack("<4sBB10xHH", head)
+    assert (magic, bits, order, kind, number) == (b"\x7fELF", 2, 1, 3, ELF_MACHINES[machine])
+
+
+@pytest.mark.parametrize("machine", LIBRARIES)
+def test_the_kernels_need_no_other_library(installed: Path, machine: str) -> None:
+    readelf = shutil.which("readelf")
+    if readelf is None:
+        pytest.skip("needs readelf; on Debian: apt-get install binutils")
+    command = [
+        readelf,
+        "--wide",
+        "--dynamic",
+        "--dyn-syms",
+        "--segments",
+        str(installed / LIBRARIES[machine]),
+    ]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "NEEDED" not in told
+    symbols = [line.split() for line in told.splitlines() if line.strip()[:1].isdigit() and " FUNC " in line]
+    assert len(symbols) == 5
+    undefined = [line for line in told.splitlines() if " UND " in line and " LOCAL " not in line]
+    assert undefined == []
+    stack = next(line for line in told.splitlines() if "GNU_STACK" in line)
+    assert " RW " in stack
+    # A Jetson's kernel may have pages of 64 KiB.
+    loaded = [line.split()[-1] for line in told.splitlines() if line.strip().startswith("LOAD")]
+    assert {int(align, 16) for align in loaded} == {0x1000 if machine == "x86_64" else 0x10000}
+
+
+def test_every_build_has_the_same_kernels(wheel: Path, root: Path) -> None:
+    """In another folder, from the source distribution: the clone's own are these, byte for byte."""
+    archive = zipfile.ZipFile(wheel)
+    for name in LIBRARIES.values():
+        assert archive.read(name) == (root / "runtime" / name).read_bytes(), "run `make install`"
+
+
+def test_the_kernels_run_with_numpy_alone(installed: Path, numpy_alone: Path) -> None:
+    if platform.machine() not in LIBRARIES:
+        pytest.skip(f"there are none for {platform.machine()}")
+    code = """
+import numpy as np
+from irvis_runtime import make_context
+from irvis_runtime.kernels.library import describe_kernels
+print(describe_kernels())
+ramp_hw = np.arange(128 * 128, dtype=np.uint16).reshape(128, 128).astype(np.uint8)
+print(make_context(ramp_hw, ramp_hw)[0, 0, 0, :3].tolist())
+"""
+    first, second = on_board([installed, numpy_alone], code).splitlines()
+    assert first == f"kernels: compiled, {platform.machine()}"
+    # Pixels 0 and 1 of two rows that are 128 apart, then the next ones.
+    assert second == "[64.5, 66.5, 68.5]"
+
+
+@pytest.mark.parametrize(
+    ("missing", "expected"),
+    [
+        ("compiler", "error: kernels.c: expected Zig's compiler, the package ziglang of PyPI, for "),
+        ("semicolon", "error: kernels.c: expected Zig to compile it for x86_64, it ended with 1: "),
+    ],
+)
+def test_a_build_without_kernels_fails_in_one_line(
+    source: Path, tmp_path: Path, missing: str, expected: str
+) -> None:
+    """An editable installation too, in which setuptools makes a warning of any exception."""
+    copy = tmp_path / "runtime"
+    shutil.copytree(source, copy, ignore=shutil.ignore_patterns("models", "*.so"))
+    if missing == "compiler":
+        script = copy / "build_kernels.py"
+        script.write_text(script.read_text().replace('"ziglang"', '"no_ziglang"'))
+    else:
+        kernels_c = copy / "irvis_runtime" / "kernels" / "kernels.c"
+        kernels_c.write_text(kernels_c.read_text().replace("return INTERFACE;", "return INTERFACE"))
+    for hook in ("build_wheel", "build_editable"):
+        code = f"import setuptools.build_meta as backend; backend.{hook}({str(tmp_path)!r})"
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=copy, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 1
+        last = done.stderr.rstrip().splitlines()[-1]
+        assert last.startswith(expected)
+        assert "Traceback" not in done.stderr
+    assert list(tmp_path.glob("*.whl")) == []
+
+
+def test_the_same_compiler_is_named_everywhere(root: Path) -> None:
+    constraints = (root / "constraints.txt").read_text().splitlines()
+    (pin,) = (line for line in constraints if line.startswith("ziglang"))
+    for project in ("pyproject.toml", "runtime/pyproject.toml"):
+        assert f'requires = ["setuptools>=77", "{pin}"]' in (root / project).read_text()
 
 
 def test_is_small_with_all_its_models(wheel: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +15,7 @@ import pytest
 from irvis_runtime.__main__ import main
 from irvis_runtime.errors import BackendError
 from irvis_runtime.gstreamer import gst
+from irvis_runtime.kernels import library
 from irvis_runtime.sinks.encoders import choose_encoder
 
 
@@ -29,6 +30,20 @@ def run(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, list[str]
         return code, [line for line in err.splitlines() if not line.startswith("fusing")]
 
     return run_fuse
+
+
+@pytest.fixture(scope="module", params=["compiled", "uncompiled"])
+def arithmetic(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Runs a test twice: by the kernels, and by NumPy and OpenCV as on a machine that has none."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv(library.SWITCH, raising=False)
+        if request.param == "uncompiled":
+            patch.setenv(library.SWITCH, "off")
+        library._found.cache_clear()
+        if request.param == "compiled" and library.kernels() is None:
+            pytest.skip(library.describe_kernels())
+        yield request.param
+    library._found.cache_clear()
 
 
 STAND_INS = Path(__file__).parent / "backends"

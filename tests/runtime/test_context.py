@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from irvis_runtime import ContractError, make_context
 from irvis_runtime.context import ContextSmoother, area_weights
 from irvis_runtime.contract import CONTEXT_SHAPE
+from irvis_runtime.kernels.library import MAX_ROWS
+
+pytestmark = pytest.mark.usefixtures("arithmetic")
 
 sizes = st.tuples(st.integers(16, 300), st.integers(16, 300))
 
@@ -76,6 +79,29 @@ def test_views_give_the_same_as_copies() -> None:
     # The two directions are summed one after the other, so that the last bit may differ.
     turned = make_context(picture.T, picture.T)[0, 0].T
     np.testing.assert_allclose(turned, make_context(picture, picture)[0, 0], atol=1e-3)
+
+
+@pytest.mark.parametrize("view", [np.s_[::-1], np.s_[:, ::-1], np.s_[5:70, 7:99], np.s_[::2, ::3]])
+def test_any_layout_is_the_area_average(view: tuple[slice, slice]) -> None:
+    picture = noise((90, 120))[view]
+    np.testing.assert_allclose(make_context(picture, picture)[0, 1], brute_force(picture), atol=1e-3)
+
+
+@pytest.mark.parametrize("size_hw", [(MAX_ROWS, 3), (MAX_ROWS + 64, 3), (3, MAX_ROWS + 64)])
+def test_a_very_long_picture_is_averaged_too(size_hw: tuple[int, int]) -> None:
+    picture = np.full(size_hw, 255, np.uint8)
+    np.testing.assert_allclose(make_context(picture, picture), 255, atol=1e-3)
+
+
+@given(sizes, st.integers(0, 2**32))
+@settings(max_examples=40, deadline=None)
+def test_with_and_without_kernels_agree(size_hw: tuple[int, int], seed: int) -> None:
+    """To a ten-thousandth of a level: sums in float32 here, whole numbers there."""
+    infrared, visible = noise(size_hw, seed), noise(size_hw, seed + 1)
+    either = make_context(infrared, visible)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("irvis_runtime.context.kernels", lambda: None)
+        np.testing.assert_allclose(either, make_context(infrared, visible), atol=1e-4)
 
 
 def test_infrared_comes_first() -> None:

@@ -21,6 +21,7 @@ from irvis_runtime.board import ROOT, cpu_model, has_fast_int8, memory_mb, modul
 from irvis_runtime.contract import checked_model_path, load_manifest
 from irvis_runtime.errors import BackendError, ContractError
 from irvis_runtime.fuser import Fuser
+from irvis_runtime.kernels.library import describe_kernels, kernels
 from irvis_runtime.shipped_models import default_model_dir
 
 from .check import MISSING, OK, WARNING, Check
@@ -44,6 +45,7 @@ def all_checks(root: Path = ROOT) -> list[Callable[[], Check]]:
         check_openvino,
         check_backend,
         lambda: check_fast_int8(root),
+        check_kernels,
         check_model,
         check_fusion,
         *live_checks(root),
@@ -124,6 +126,15 @@ def check_fast_int8(root: Path = ROOT) -> Check:
         return Check(name, OK, f"{cpu_model(root)} has dot-product instructions")
     found = f"{cpu_model(root)} has no dot-product instructions (VNNI, AMX, DotProd)"
     return Check(name, WARNING, found, "`auto` takes FP32 here, which is as fast and exact")
+
+
+def check_kernels() -> Check:
+    """Whether registration, context and 16-bit look-up are compiled for this machine."""
+    found = describe_kernels().removeprefix("kernels: ")
+    if kernels() is None:
+        advice = "`irvis live` takes more CPU; install the wheel, or run `make install` in a clone of irvis"
+        return Check("Kernels", WARNING, found, advice)
+    return Check("Kernels", OK, found)
 
 
 def check_model() -> Check:

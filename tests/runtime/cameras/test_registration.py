@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 
 from irvis_runtime.cameras.frames import Frame
 from irvis_runtime.cameras.registration import Registration, source_pixels, stretch
+from irvis_runtime.kernels.warp import Warp
 from irvis_runtime.rig import RegistrationConfig
+
+pytestmark = pytest.mark.usefixtures("arithmetic")
 
 IDENTITY = np.eye(3).tolist()
 
@@ -95,6 +98,45 @@ def test_the_warps_without_perspective_are_the_maps_warp(
     for homography in (None, moved.tolist(), (-2 * moved).tolist()):
         warped_hw = Registration(homography).warp(infrared_hw, (rows, columns))
         assert np.abs(warped_hw - expected_hw).max() <= 2
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.floats(0.7, 1.8),
+    st.floats(-0.08, 0.08),
+    st.floats(-6, 6),
+    st.floats(-6, 6),
+    st.just(0.0) | st.floats(-1e-3, 1e-3),
+    st.floats(0, 4),
+)
+def test_with_and_without_kernels_agree(
+    scale: float, turn: float, x: float, y: float, tilt: float, blur_px: float
+) -> None:
+    """Both round positions, OpenCV to 1/32 of a pixel, by 1/64 at most, the kernel to 1/64, by 1/128.
+
+    So between them lie 3/128 of the steepest step between neighbours, each way, and what both round the
+    result by, half a level and a little: one level where the picture is smooth.
+    """
+    cosine, sine = scale * np.cos(turn), scale * np.sin(turn)
+    homography = [[float(cosine), float(-sine), x], [float(sine), float(cosine), y], [tilt, -tilt, 1.0]]
+    noise_hw = np.random.default_rng(0).integers(0, 256, (60, 70)).astype(np.uint8)
+    infrared_hw = np.asarray(cv2.GaussianBlur(noise_hw, (0, 0), blur_px), np.uint8) if blur_px else noise_hw
+    either_hw = Registration(homography).warp(infrared_hw, (66, 90))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("irvis_runtime.cameras.registration.kernels", lambda: None)
+        without_hw = Registration(homography).warp(infrared_hw, (66, 90))
+    steepest = sum(np.abs(np.diff(infrared_hw.astype(int), axis=axis)).max() for axis in (0, 1))
+    difference = np.abs(either_hw.astype(int) - without_hw).max()
+    assert difference <= np.floor(9 / 16 + 9 / 16 + 3 / 128 * steepest)
+    if blur_px > 2:
+        assert difference <= 1
+
+
+def test_the_kernel_is_what_registers(arithmetic: str) -> None:
+    """Else the test above compared OpenCV with itself."""
+    registration = Registration([[1.1, 0.02, 3], [-0.01, 0.9, 2], [1e-4, 2e-4, 1]])
+    registration.warp(picture(40, 50), (44, 60))
+    assert isinstance(registration._warp, Warp) == (arithmetic == "compiled")
 
 
 def test_the_sign_of_a_homography_does_not_matter() -> None:

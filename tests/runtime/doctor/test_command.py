@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -14,9 +17,11 @@ from irvis_runtime.doctor.fusing import (
     check_disk,
     check_fast_int8,
     check_jetson,
+    check_kernels,
     check_memory,
     check_openvino,
 )
+from irvis_runtime.kernels.library import describe_kernels, kernels
 
 WITHOUT_MODULE = """
 import sys
@@ -32,13 +37,16 @@ def diagnosis() -> Diagnosis:
     return diagnose()
 
 
-def run_without(*modules: str) -> subprocess.CompletedProcess[str]:
+def run_without(
+    *modules: str, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", WITHOUT_MODULE, *modules],
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
+        env=environment,
     )
 
 
@@ -103,6 +111,17 @@ def test_the_optional_backend_counts_where_it_is(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("irvis_runtime.doctor.fusing.module_version", lambda module: (None, "no module"))
     assert check_openvino().status == WARNING
     assert "pip install openvino" in check_openvino().advice
+
+
+def test_kernels_are_told_and_not_required() -> None:
+    without = run_without(environment={**os.environ, "IRVIS_KERNELS": "off"})
+    assert without.returncode == 0, without.stderr
+    told = " ".join(without.stdout.split())
+    assert "Kernels warning none (IRVIS_KERNELS=off)" in told
+    assert "make install" in told
+    if kernels() is None:
+        pytest.skip(describe_kernels())
+    assert check_kernels() == Check("Kernels", OK, f"compiled, {platform.machine()}")
 
 
 def test_without_opencv_the_doctor_still_runs() -> None:

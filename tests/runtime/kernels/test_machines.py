@@ -1,4 +1,4 @@
-"""The kernels of aarch64, run by qemu-user, give the very bytes of x86-64's; so does the C under sanitizers."""
+"""The kernels of aarch64 under qemu-user give the very bytes of x86-64's; so does the C under sanitizers."""
 
 from __future__ import annotations
 

@@ -19,14 +19,29 @@ from irvis_runtime.thermal.agc import (
     LinearAgc,
     PlateauAgc,
     grey_table,
+    look_up,
     stretch_to_8_bit,
     to_8_bit,
 )
+
+pytestmark = pytest.mark.usefixtures("arithmetic")
 
 Picture = NDArray[Any]
 KINDS = (LinearAgc(4.0), PlateauAgc(0.1, 4.0), FixedAgc(7000.0, 9000.0))
 each_kind = pytest.mark.parametrize("agc", KINDS, ids=lambda agc: type(agc).__name__)
 some_counts = arrays(np.uint16, st.tuples(st.integers(1, 20), st.integers(1, 20)))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 90), st.integers(1, 90), st.integers(0, 2**32), st.sampled_from(["<u2", ">u2"]))
+def test_every_count_has_its_entry(height: int, width: int, seed: int, kind: str) -> None:
+    rng = np.random.default_rng(seed)
+    table = rng.integers(0, 256, 65536, np.uint8)
+    counts_hw = rng.integers(0, 65536, (height, 2 * width)).astype(kind)
+    for view_hw in (counts_hw, counts_hw[::-1], counts_hw[:, ::2], counts_hw[:, width:], counts_hw.T):
+        grey_hw = look_up(table, view_hw)
+        assert grey_hw.dtype == np.uint8
+        np.testing.assert_array_equal(grey_hw, table[view_hw])
 
 
 @pytest.mark.parametrize("count", [0, 8000, 65535])
