@@ -35,7 +35,7 @@ lint: install
 	$(BIN)/mypy tests
 
 wheel: install
-	$(BIN)/python -m build runtime
+	$(BIN)/python -m build --no-isolation runtime
 
 clean:
 	rm -rf $(VENV) demo-out runtime/build runtime/dist $(KERNELS)/*.so
