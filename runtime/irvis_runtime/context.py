@@ -109,10 +109,14 @@ class ContextSmoother:
         else:
             # The exact answer to an input that is constant over dt_s: many small steps equal a large one.
             elapsed = max(dt_s, 0.0) * STAGE_TIMES / self.time_constant_s
-            left = np.float32(math.exp(-elapsed))
-            first, second = (stage - context for stage in self._stages)
-            carried = np.float32(elapsed) * first
-            self._stages = (context + left * first, context + left * (second + carried))
+            left = math.exp(-elapsed)
+            compiled = kernels()
+            if compiled is not None:
+                self._stages = compiled.follow(context, *self._stages, elapsed, left)
+            else:
+                first, second = (stage - context for stage in self._stages)
+                carried = second + np.float32(elapsed) * first
+                self._stages = (context + np.float32(left) * first, context + np.float32(left) * carried)
         return self._stages[1]
 
     def take_over(self, other: ContextSmoother) -> None:

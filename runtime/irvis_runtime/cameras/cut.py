@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from irvis_runtime.kernels.library import kernels
+
 BLOCKS, SIDE = 8, 8
 """A thumbnail as 8x8 blocks of 8x8 values."""
 TEXTURE_LEVELS = 3.0
@@ -29,21 +31,37 @@ class CutDetector:
 
     def is_cut(self, context: NDArray[np.float32]) -> bool:
         """Takes the context (1, 2, 64, 64) of the next frame; the first one is no cut."""
-        blocks = (
-            context.reshape(2, BLOCKS, SIDE, BLOCKS, SIDE).transpose(0, 1, 3, 2, 4).reshape(2, BLOCKS**2, -1)
-        )
-        centred = blocks - blocks.mean(axis=2, keepdims=True)
-        last, self._last = self._last, centred
+        last, self._last = self._last, context
         if last is None:
             return False
-        energy, energy_before = (np.einsum("cbi,cbi->cb", part, part) for part in (centred, last))
+        compiled = kernels()
         least = SIDE**2 * TEXTURE_LEVELS**2
-        is_comparable = (energy > least) & (energy_before > least)
-        product = np.einsum("cbi,cbi->cb", centred, last)
-        is_other = is_comparable & (product < ALIKE * np.sqrt(energy * energy_before))
-        compared, other = is_comparable.sum(axis=1), is_other.sum(axis=1)
-        return bool(((compared >= LEAST_BLOCKS) & (other >= CHANGED_SHARE * compared)).any())
+        compare = _compare_blocks if compiled is None else compiled.compare_blocks
+        return any(
+            compared >= LEAST_BLOCKS and unalike >= CHANGED_SHARE * compared
+            for compared, unalike in compare(context, last, least, ALIKE).tolist()
+        )
 
     def reset(self) -> None:
         """Forgets the last frame."""
         self._last = None
+
+
+def _compare_blocks(
+    now: NDArray[np.float32], before: NDArray[np.float32], least: float, alike: float
+) -> NDArray[np.int_]:
+    """For each thumbnail how many blocks can be compared, and how many of those are unalike, (2, 2)."""
+    one, two = (_centred_blocks(context) for context in (now, before))
+    energy_one, energy_two, product = (
+        np.einsum("cbi,cbi->cb", *pair) for pair in ((one, one), (two, two), (one, two))
+    )
+    is_comparable = (energy_one > least) & (energy_two > least)
+    is_unalike = is_comparable & (product < alike * np.sqrt(energy_one * energy_two))
+    return np.stack([is_comparable.sum(axis=1), is_unalike.sum(axis=1)], axis=1)
+
+
+def _centred_blocks(context: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The blocks of both thumbnails about their means, (2, 64, 64)."""
+    blocks = context.reshape(2, BLOCKS, SIDE, BLOCKS, SIDE).swapaxes(2, 3).reshape(2, BLOCKS**2, SIDE**2)
+    centred: NDArray[np.float32] = blocks - blocks.mean(axis=2, keepdims=True)
+    return centred

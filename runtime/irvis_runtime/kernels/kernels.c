@@ -17,10 +17,13 @@
 #error "kernels.c: expected x86-64 or aarch64; irvis runs without it, on NumPy and OpenCV"
 #endif
 
-/* Columns summed at once. */
-#define STRIP 32
+/* Sixteen levels, and wider for what is made of them. */
+typedef uint8_t bytes __attribute__((vector_size(16), aligned(1)));
+typedef uint16_t words __attribute__((vector_size(32)));
+typedef uint32_t longs __attribute__((vector_size(64), aligned(4)));
+
 /* Of this file's functions; library.py refuses another one than its own. */
-#define INTERFACE 1
+#define INTERFACE 2
 
 int irvis_kernels_interface(void) { return INTERFACE; }
 
@@ -91,31 +94,28 @@ VECTORS void irvis_warp(const uint8_t *source, ptrdiff_t stride, const uint16_t 
         }
 }
 
-/* One line of 64 means' rows: the sum of the picture's rows from `first` to `last`, both in 64ths of a row.
- *
- * In strips of columns, whose sums stay in registers.
- */
+/* One line of 64 means' rows: the sum of the picture's rows from `first` to `last`, both in 64ths of a row. */
 static void sum_rows(const uint8_t *picture, ptrdiff_t stride, int width, int first, int last, uint32_t *sums) {
     const int top = first / 64, bottom = (last - 1) / 64;
     /* Of a single row both shares are of it. */
     const uint16_t head_share = top == bottom ? last - first : 64 * (top + 1) - first;
     const uint16_t tail_share = top == bottom ? 0 : last - 64 * bottom;
     const uint8_t *head = picture + top * stride, *tail = picture + bottom * stride;
-    for (int x = 0; x < width; x += STRIP) {
-        const int columns = width - x < STRIP ? width - x : STRIP;
-        uint16_t whole[STRIP] = {0};
-        const uint8_t *row = head;
+    int x = 0;
+    for (; x + 16 <= width; x += 16) {
+        words whole = {};
+        const uint8_t *row = head + x;
         for (int y = top + 1; y < bottom; y++) {
             row += stride;
-            if (columns == STRIP)
-                for (int i = 0; i < STRIP; i++) whole[i] += row[x + i];
-            else
-                for (int i = 0; i < columns; i++) whole[i] += row[x + i];
+            whole += __builtin_convertvector(*(const bytes *)row, words);
         }
-        for (int i = 0; i < columns; i++) {
-            const uint16_t ends = (uint16_t)(head_share * head[x + i] + tail_share * tail[x + i]);
-            sums[x + i] = ((uint32_t)whole[i] << 6) + ends;
-        }
+        const words ends = head_share * __builtin_convertvector(*(const bytes *)(head + x), words) +
+                           tail_share * __builtin_convertvector(*(const bytes *)(tail + x), words);
+        *(longs *)(sums + x) = 64 * __builtin_convertvector(whole, longs) + __builtin_convertvector(ends, longs);
+    }
+    for (; x < width; x++) {
+        sums[x] = head_share * head[x] + tail_share * tail[x];
+        for (int y = top + 1; y < bottom; y++) sums[x] += 64u * picture[y * stride + x];
     }
 }
 
@@ -152,5 +152,69 @@ void irvis_look_up(const uint8_t *counts, ptrdiff_t stride, int height, int widt
     for (int y = 0; y < height; y++, counts += stride, target += width) {
         const any_uint16 *row = (const any_uint16 *)counts;
         for (int x = 0; x < width; x++) target[x] = table[row[x]];
+    }
+}
+
+/* factor / 65536 of sixteen levels, rounded; the factors here have no result half-way between two. */
+static inline bytes part_of(bytes levels, uint32_t factor) {
+    const longs product = __builtin_convertvector(__builtin_convertvector(levels, words) << 8, longs) * factor;
+    return __builtin_convertvector((__builtin_convertvector(product >> 16, words) + 128) >> 8, bytes);
+}
+
+/* Luma from 16..235 to 0..255, with what lies outside clamped: 255 / 219 d is d + 0.16438 d. */
+static inline bytes to_full(bytes limited) {
+    const bytes above = __builtin_elementwise_sub_sat(limited, (bytes){} + 16);
+    return __builtin_elementwise_add_sat(above, part_of(above, 10774));
+}
+
+/* And back: 16 + 219 / 255 f is 16 + f - 0.14118 f. */
+static inline bytes to_limited(bytes full) { return 16 + full - part_of(full, 9252); }
+
+#define BY_SIXTEEN(name, one)                                                                              \
+    void name(const uint8_t *source, ptrdiff_t stride, int height, int width, uint8_t *target) {           \
+        for (int y = 0; y < height; y++, source += stride, target += width) {                              \
+            int x = 0;                                                                                     \
+            for (; x + 16 <= width; x += 16) *(bytes *)(target + x) = one(*(const bytes *)(source + x));   \
+            bytes rest = {};                                                                               \
+            for (int i = 0; x + i < width; i++) rest[i] = source[x + i];                                   \
+            rest = one(rest);                                                                              \
+            for (int i = 0; x + i < width; i++) target[x + i] = rest[i];                                   \
+        }                                                                                                  \
+    }
+
+BY_SIXTEEN(irvis_to_full_range, to_full)
+BY_SIXTEEN(irvis_to_limited_range, to_limited)
+
+/* One step of two exponential stages in series: `left` of the distance to the goal stays, see context.py. */
+void irvis_follow(const float *goal, const float *first, const float *second, float elapsed, float left, int count,
+                  float *next_first, float *next_second) {
+    for (int i = 0; i < count; i++) {
+        const float ahead = first[i] - goal[i];
+        next_first[i] = goal[i] + left * ahead;
+        next_second[i] = goal[i] + left * (second[i] - goal[i] + elapsed * ahead);
+    }
+}
+
+/* For both thumbnails of 64 x 64: which 8 x 8 blocks of theirs can be compared, and which of those are unalike.
+ *
+ * Counts, for each thumbnail two, comparable and unalike: see cut.py. `least` is of the sum of squares about
+ * the block's mean, `alike` of the correlation.
+ */
+void irvis_compare_blocks(const float *now, const float *before, float least, float alike, int *counts) {
+    for (int thumbnail = 0; thumbnail < 2; thumbnail++, now += 4096, before += 4096, counts += 2) {
+        counts[0] = counts[1] = 0;
+        for (int block = 0; block < 64; block++) {
+            const int start = block / 8 * 8 * 64 + block % 8 * 8;
+            double n = 0, b = 0, nn = 0, bb = 0, nb = 0;
+            for (int i = 0; i < 64; i++) {
+                const double one = now[start + i / 8 * 64 + i % 8], two = before[start + i / 8 * 64 + i % 8];
+                n += one, b += two, nn += one * one, bb += two * two, nb += one * two;
+            }
+            nn -= n * n / 64, bb -= b * b / 64, nb -= n * b / 64;
+            if (nn <= least || bb <= least) continue;
+            counts[0]++;
+            /* nb < alike sqrt(nn bb), without a square root. */
+            counts[1] += nb < 0 || nb * nb < (double)alike * alike * nn * bb;
+        }
     }
 }

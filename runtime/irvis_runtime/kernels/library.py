@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-INTERFACE = 1
+INTERFACE = 2
 """Of kernels.c's functions, as this file calls them."""
 SWITCH = "IRVIS_KERNELS"
 """Environment variable: `off` leaves the kernels out, for comparisons and to find a fault."""
+Floats = NDArray[np.float32]
 MAX_PIXELS, MAX_ROWS = 2**24, 2**14
 """Of irvis_area_means: of more its sums would overflow."""
 LEVELS = 65536
@@ -37,7 +38,15 @@ class Kernels:
         self._area_means.argtypes = (pointer, size, integer, integer, pointer, pointer)
         self._look_up = library.irvis_look_up
         self._look_up.argtypes = (pointer, size, integer, integer, pointer, pointer)
-        for function in (self._warp, self._area_means, self._look_up):
+        self._ranges = (library.irvis_to_full_range, library.irvis_to_limited_range)
+        for function in self._ranges:
+            function.argtypes = (pointer, size, integer, integer, pointer)
+        self._follow = library.irvis_follow
+        self._follow.argtypes = (*3 * (pointer,), *2 * (ctypes.c_float,), integer, *2 * (pointer,))
+        self._compare_blocks = library.irvis_compare_blocks
+        self._compare_blocks.argtypes = (*2 * (pointer,), *2 * (ctypes.c_float,), pointer)
+        per_picture = (self._warp, self._area_means, self._look_up, *self._ranges)
+        for function in (*per_picture, self._follow, self._compare_blocks):
             function.restype = None
 
     def warp(
@@ -72,6 +81,41 @@ class Kernels:
         start, stride = counts_hw.ctypes.data, counts_hw.strides[0]
         self._look_up(start, stride, height, width, table.ctypes.data, greys_hw.ctypes.data)
         return greys_hw
+
+    def to_full_range(self, limited_hw: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Returns luma with black 16 at 0 and white 235 at 255, contiguous."""
+        return self._to_range(0, limited_hw)
+
+    def to_limited_range(self, full_hw: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Returns luma with 0 at 16 and 255 at 235, contiguous."""
+        return self._to_range(1, full_hw)
+
+    def _to_range(self, which: int, luma_hw: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        luma_hw = _rows_of_bytes(luma_hw)
+        height, width = luma_hw.shape
+        other_hw = np.empty((height, width), np.uint8)
+        self._ranges[which](luma_hw.ctypes.data, luma_hw.strides[0], height, width, other_hw.ctypes.data)
+        return other_hw
+
+    def follow(
+        self, goal: Floats, first: Floats, second: Floats, elapsed: float, left: float
+    ) -> tuple[Floats, Floats]:
+        """Returns both stages of `ContextSmoother` after a step; ValueError where sizes differ."""
+        goal, first, second = _contiguous(goal.size, goal, first, second)
+        next_first, next_second = np.empty_like(goal), np.empty_like(goal)
+        before = (goal.ctypes.data, first.ctypes.data, second.ctypes.data)
+        self._follow(*before, elapsed, left, goal.size, next_first.ctypes.data, next_second.ctypes.data)
+        return next_first, next_second
+
+    def compare_blocks(self, now: Floats, before: Floats, least: float, alike: float) -> NDArray[np.intc]:
+        """Returns for each thumbnail how many blocks can be compared, and of those are unalike, (2, 2).
+
+        ValueError where the contexts are not of two thumbnails of 64 x 64.
+        """
+        now, before = _contiguous(2 * 64 * 64, now, before)
+        counts = np.empty((2, 2), np.intc)
+        self._compare_blocks(now.ctypes.data, before.ctypes.data, least, alike, counts.ctypes.data)
+        return counts
 
 
 def kernels() -> Kernels | None:
@@ -108,3 +152,10 @@ def _found() -> tuple[Kernels | None, str]:
 def _rows_of_bytes(picture_hw: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The picture, or a copy where its pixels do not lie side by side."""
     return picture_hw if picture_hw.strides[1] == 1 else np.ascontiguousarray(picture_hw)
+
+
+def _contiguous(size: int, *values: Floats) -> list[Floats]:
+    """The values as the kernels read them, copied where they lie or are otherwise."""
+    if any(one.size != size for one in values):
+        raise ValueError(f"expected {size} values, got {', '.join(str(one.shape) for one in values)}")
+    return [np.ascontiguousarray(one, np.float32) for one in values]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from functools import partial
@@ -118,6 +119,9 @@ class Live:
         log(describe_kernels())
         try:
             self._start()
+            # What there is now stays: a full collection in flight would look through all of it.
+            gc.collect()
+            gc.freeze()
             next_tell_s = self.started_s
             while not stop.is_set() and not self._is_over():
                 self._step()
@@ -143,6 +147,7 @@ class Live:
             self._stop()
             self.state = "stopped"
             teller.close()
+            gc.unfreeze()
 
     def _camera(self, role: Role, config: CameraConfig, platform: Platform) -> Camera:
         put = self.inbox.put_visible if role == "visible" else self.inbox.put_infrared

@@ -6,8 +6,9 @@ that maximum gain bounds, around an ITT midpoint in the middle of the grey scale
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,9 +39,9 @@ class LinearAgc:
 
     def curve(self, counts: NDArray[np.uint16]) -> NDArray[np.float32]:
         """A straight line through the middle of the two percentiles, not steeper than `max_gain`."""
-        low, high = np.percentile(counts, (LOW_PERCENT, HIGH_PERCENT))
+        low, high = _percentiles(counts, (LOW_PERCENT, HIGH_PERCENT))
         gain = min(self.max_gain, 255 / (high - low)) if high > low else self.max_gain
-        return _straight(gain, float(low + high) / 2)
+        return _straight(gain, (low + high) / 2)
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,7 @@ class PlateauAgc:
         Counts beyond those of the picture go on with `max_gain`, so that a hot thing that a subsample missed
         is not lost.
         """
-        first = int(counts.min())
-        pixels = np.bincount(counts.ravel() - np.uint16(first))
+        first, pixels = _histogram(counts)
         weights = np.minimum(pixels, counts.size * self.plateau_percent / 100)
         steps = np.minimum(255 * weights / weights.sum(), self.max_gain)
         ends = np.cumsum(steps)
@@ -119,7 +119,28 @@ def stretch_to_8_bit(counts_hw: NDArray[np.uint16]) -> NDArray[np.uint8]:
     return stretched_hw
 
 
+def _histogram(counts: NDArray[np.uint16]) -> tuple[int, NDArray[np.intp]]:
+    """The smallest count, and how many pixels have it and each of the next ones, up to the largest."""
+    first = int(counts.min())
+    return first, np.bincount(counts.ravel() - np.uint16(first))
+
+
+def _percentiles(counts: NDArray[np.uint16], percents: Sequence[float]) -> list[float]:
+    """What np.percentile gives (linear interpolation), in a fifth of its time for a sample of 25 000."""
+    first, pixels = _histogram(counts)
+    until = np.cumsum(pixels)
+    values = []
+    for percent in percents:
+        position = percent / 100 * (counts.size - 1)
+        rank = int(position)
+        lower, upper = np.searchsorted(until, (rank, min(rank + 1, counts.size - 1)), side="right")
+        values.append(first + float(lower) + (position - rank) * float(upper - lower))
+    return values
+
+
 def _straight(gain: float, middle: float) -> NDArray[np.float32]:
     """The line that is middle grey at the count `middle`, clamped."""
-    greys: NDArray[Any] = (_COUNTS - np.float32(middle)) * np.float32(gain) + np.float32(MIDDLE)
+    greys: NDArray[np.float32] = _COUNTS - np.float32(middle)
+    greys *= np.float32(gain)
+    greys += np.float32(MIDDLE)
     return np.clip(greys, 0, 255, out=greys)

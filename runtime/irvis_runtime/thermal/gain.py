@@ -72,13 +72,14 @@ class SmoothGain:
 
 
 def subsample(counts_hw: NDArray[np.uint16]) -> NDArray[np.uint16]:
-    """Returns a view of every n-th pixel each way that keeps at least 20 000 of them, or all."""
+    """Returns every n-th pixel each way, so that at least 20 000 of them are left, or all."""
     step = max(1, math.isqrt(counts_hw.size // SAMPLES))
-    return counts_hw[::step, ::step]
+    return np.ascontiguousarray(counts_hw[::step, ::step])
 
 
 def lost_share(table: NDArray[np.uint8], own: NDArray[np.uint8], counts: NDArray[np.uint16]) -> float:
     """Returns the share of the counts that `table` makes black or white and `own` does not."""
     greys, own_greys = look_up(table, counts), look_up(own, counts)
     # One more turns 255 into 0 and 0 into 1: below 2 is what was black or white.
-    return float(np.mean((greys + np.uint8(1) < 2) & (own_greys + np.uint8(1) >= 2)))
+    lost = np.count_nonzero((greys + np.uint8(1) < 2) & (own_greys + np.uint8(1) >= 2))
+    return lost / counts.size
