@@ -110,14 +110,15 @@ class Registration:
         x_hw, y_hw = (positions[part] for positions in source_pixels(homography, infrared_hw, full_hw))
         inside_hw = _inside(x_hw, y_hw, infrared_hw)
         self._outside_hw = None if inside_hw.all() else (~inside_hw).astype(np.uint8)
+        self._warp = _compiled(x_hw, y_hw, infrared_hw)
+        if self._warp is not None:
+            return
         if visible_hw == full_hw and np.array_equal(homography, stretch(infrared_hw, visible_hw)):
             self._warp = _stretching(visible_hw)
-            return
-        self._warp = _compiled(x_hw, y_hw, infrared_hw)
-        if self._warp is None and not homography[2, :2].any():
+        elif not homography[2, :2].any():
             shift_33 = np.array([[1, 0, -part[1].start], [0, 1, -part[0].start], [0, 0, 1]])
             self._warp = _affine(shift_33 @ homography, visible_hw)
-        elif self._warp is None:
+        else:
             self._warp = _by_maps(x_hw, y_hw, infrared_hw)
 
     def _full_homography(self, infrared_hw: Size, visible_hw: Size) -> NDArray[np.float64]:
@@ -141,11 +142,13 @@ def source_pixels(
     """
     middle = np.array([(infrared_hw[1] - 1) / 2, (infrared_hw[0] - 1) / 2, 1.0])
     inverse = np.linalg.inv(homography if homography[2] @ middle > 0 else -homography)
-    y_hw, x_hw = np.mgrid[0 : visible_hw[0], 0 : visible_hw[1]].astype(np.float64)
-    x, y, depth = np.tensordot(inverse, np.stack([x_hw, y_hw, np.ones_like(x_hw)]), axes=1)
+    row_h1, column_w = np.arange(visible_hw[0], dtype=np.float64)[:, None], np.arange(visible_hw[1])
+    x_hw, y_hw, depth_hw = (across * column_w + (down * row_h1 + offset) for across, down, offset in inverse)
     with np.errstate(all="ignore"):
-        depth = np.where(depth > 0, depth, np.nan)
-        return x / depth, y / depth
+        depth_hw[depth_hw <= 0] = np.nan
+        x_hw /= depth_hw
+        y_hw /= depth_hw
+    return x_hw, y_hw
 
 
 def _inside(x_hw: NDArray[np.float64], y_hw: NDArray[np.float64], infrared_hw: Size) -> NDArray[np.bool_]:
