@@ -129,7 +129,7 @@ def check_fast_int8(root: Path = ROOT) -> Check:
 
 
 def check_kernels() -> Check:
-    """Whether registration, context and 16-bit look-up are compiled for this machine."""
+    """Whether what `irvis live` does with every frame is compiled for this machine."""
     found = describe_kernels().removeprefix("kernels: ")
     if kernels() is None:
         advice = "`irvis live` takes more CPU; install the wheel, or run `make install` in a clone of irvis"

@@ -16,6 +16,8 @@ from irvis_runtime.image import luma_bt601, match_infrared, read_infrared, read_
 from irvis_runtime.scenes.renderer import SceneRenderer
 from irvis_runtime.scenes.scene import random_scene
 
+pytestmark = pytest.mark.usefixtures("arithmetic")
+
 SIZE_HW = (120, 160)
 Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 

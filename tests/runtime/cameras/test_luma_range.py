@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from irvis_runtime.cameras.luma_range import to_full_range, to_limited_range
+
+pytestmark = pytest.mark.usefixtures("arithmetic")
 
 ALL = np.arange(256, dtype=np.uint8).reshape(16, 16)
 
@@ -30,11 +33,13 @@ def test_every_full_level_comes_back_within_one() -> None:
 
 
 def test_a_view_with_gaps_is_taken() -> None:
-    assert np.array_equal(to_full_range(ALL[:, ::2]), to_full_range(ALL)[:, ::2])
+    for view in (np.s_[:, ::2], np.s_[::-1], np.s_[:, 3:9], np.s_[2:5, ::-1]):
+        assert np.array_equal(to_full_range(ALL[view]), to_full_range(ALL)[view])
+        assert np.array_equal(to_limited_range(ALL[view]), to_limited_range(ALL)[view])
 
 
 def test_every_level_is_the_standards_formula_rounded_whatever_the_width() -> None:
-    """OpenCV's vectors take 16 or 32 levels at once and the rest one by one: both ways must agree."""
+    """Vectors take 16 or 32 levels at once, OpenCV's rest is one by one: both must agree."""
     codes = np.arange(256, dtype=np.float64)
     full = np.clip(np.rint((codes - 16) * 255 / 219), 0, 255).astype(np.uint8)
     limited = np.rint(codes * 219 / 255 + 16).astype(np.uint8)

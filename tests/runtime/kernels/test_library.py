@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -99,6 +99,54 @@ def test_counts_may_lie_at_odd_addresses(compiled: Kernels) -> None:
 def test_another_table_is_refused(compiled: Kernels, table: NDArray[np.uint8]) -> None:
     with pytest.raises(ValueError, match=r"expected a contiguous uint8 \(65536,\), got"):
         compiled.look_up(table, np.zeros((2, 2), np.uint16))
+
+
+def contexts(seed: int, count: int) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).uniform(0, 255, (count, 1, 2, 64, 64)).astype(np.float32)
+
+
+@given(seeds, st.floats(0, 5), st.floats(0, 1))
+@settings(max_examples=30, deadline=None)
+def test_two_stages_follow_their_goal(compiled: Kernels, seed: int, elapsed: float, left: float) -> None:
+    goal, first, second = contexts(seed, 3)
+    elapsed_32, left_32 = float(np.float32(elapsed)), float(np.float32(left))
+    ahead, behind = (stage.astype(np.float64) - goal for stage in (first, second))
+    expected = (goal + left_32 * ahead, goal + left_32 * (behind + elapsed_32 * ahead))
+    got = compiled.follow(goal, first, second, elapsed, left)
+    # Four roundings, of sums that are at most 255 (2 + elapsed).
+    np.testing.assert_allclose(got, expected, rtol=0, atol=4 * 2**-24 * 255 * (2 + elapsed))
+    # Whatever lies otherwise in memory is read as it is.
+    views = (np.asfortranarray(goal), first[..., ::-1].copy()[..., ::-1], second.astype(np.float64))
+    assert np.array_equal(compiled.follow(*views, elapsed, left), got)
+
+
+@given(seeds, st.floats(0, 3))
+@settings(max_examples=50, deadline=None)
+def test_blocks_are_compared_by_their_correlation(compiled: Kernels, seed: int, change: float) -> None:
+    """But for blocks within a millionth of a limit, where sums in another order may decide otherwise."""
+    before, other, texture = contexts(seed, 3)
+    before *= np.repeat(np.repeat(texture[:, :, :8, :8] / 255, 8, axis=2), 8, axis=3)
+    now = (before + change * other).astype(np.float32)
+    least, alike = 2e5, 0.5
+    blocks = [
+        context.astype(np.float64).reshape(2, 8, 8, 8, 8).swapaxes(2, 3).reshape(2, 64, 64)
+        for context in (now, before)
+    ]
+    one, two = (block - block.mean(axis=2, keepdims=True) for block in blocks)
+    energy = np.minimum((one**2).sum(axis=2), (two**2).sum(axis=2))
+    likeness = (one * two).sum(axis=2) / np.sqrt((one**2).sum(axis=2) * (two**2).sum(axis=2))
+    assume((np.abs(energy / least - 1) > 1e-6).all() and (np.abs(likeness - alike) > 1e-6).all())
+    is_compared = energy > least
+    expected = np.stack([is_compared.sum(axis=1), (is_compared & (likeness < alike)).sum(axis=1)], axis=1)
+    np.testing.assert_array_equal(compiled.compare_blocks(now, before, least, alike), expected)
+
+
+def test_contexts_of_other_sizes_are_refused(compiled: Kernels) -> None:
+    goal, first, second = contexts(0, 3)
+    with pytest.raises(ValueError, match=r"expected 8192 values, got .*\(1, 1, 64, 64\)"):
+        compiled.follow(goal, first, second[:, :1], 0.1, 0.9)
+    with pytest.raises(ValueError, match="expected 8192 values, got"):
+        compiled.compare_blocks(goal[:, :1], first[:, :1], 1, 0.5)
 
 
 @pytest.fixture
