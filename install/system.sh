@@ -5,7 +5,7 @@ set -euo pipefail
 packages=(
   python3-venv python3-gi gir1.2-gstreamer-1.0 gir1.2-gst-plugins-base-1.0 gir1.2-gst-rtsp-server-1.0
   gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
-  gstreamer1.0-plugins-ugly gstreamer1.0-libav gstreamer1.0-x shellcheck
+  gstreamer1.0-plugins-ugly gstreamer1.0-libav gstreamer1.0-x shellcheck qemu-user
 )
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then

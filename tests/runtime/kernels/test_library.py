@@ -203,6 +203,21 @@ def test_a_library_of_another_version_is_none(
     assert f"({NAME} is of another version of irvis, run `make install` in the clone)" in reason()
 
 
+def test_on_a_cpu_without_the_instructions_there_are_none(
+    compiled: Kernels, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What such a CPU answers is in test_machines.py."""
+
+    class OnOldCpu(Kernels):
+        def __init__(self, path: Path) -> None:
+            super().__init__(path)
+            self.runs_here = False
+
+    shutil.copy(Path(library.__spec__.origin or "").with_name(NAME), folder)
+    monkeypatch.setattr(library, "Kernels", OnOldCpu)
+    assert "(this CPU lacks SSSE3)" in reason()
+
+
 def test_no_other_folder_is_searched(compiled: Kernels, tmp_path: Path) -> None:
     """Neither the current folder nor LD_LIBRARY_PATH can put another library in their place."""
     (tmp_path / NAME).write_text("no ELF file\n")

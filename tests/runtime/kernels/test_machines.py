@@ -160,12 +160,18 @@ def zig(tmp_path: Path) -> Any:
     return compiled
 
 
+def emulator(machine: str) -> str:
+    """QEMU for programs of that machine; skips without it."""
+    found = shutil.which(f"qemu-{machine}") or shutil.which(f"qemu-{machine}-static")
+    if found is None:
+        pytest.skip(f"needs qemu-{machine}; on Debian: apt-get install qemu-user")
+    return found
+
+
 def test_aarch64_answers_as_x86_64_bit_for_bit(compiled: Kernels, zig: Any) -> None:
     if platform.machine() != "x86_64":
         pytest.skip("compares with the kernels of x86-64, and this machine is none")
-    qemu = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
-    if qemu is None:
-        pytest.skip("needs qemu-aarch64; on Debian: apt-get install qemu-user-static")
+    qemu = emulator("aarch64")
     program = zig(HERE / "driver.c", "-target", "aarch64-linux-gnu", "-static", "-O1")
     image, places = memory_image(PACKAGE / "kernels-aarch64.so")
     calls = make_calls(compiled, places)
@@ -178,6 +184,18 @@ def test_aarch64_answers_as_x86_64_bit_for_bit(compiled: Kernels, zig: Any) -> N
         assert done.stdout[start : start + len(expected)] == expected, f"result {index}"
         start += len(expected)
     assert start == len(done.stdout)
+
+
+@pytest.mark.parametrize(("cpu", "runs"), [("qemu64,-ssse3", 0), ("max", 1)])
+def test_a_cpu_without_the_instructions_is_known(compiled: Kernels, cpu: str, runs: int) -> None:
+    if platform.machine() != "x86_64":
+        pytest.skip("every aarch64 has them")
+    code = "import ctypes, sys; print(ctypes.CDLL(sys.argv[1]).irvis_kernels_run_here())"
+    command = [emulator("x86_64"), "-cpu", cpu, os.path.realpath(sys.executable), "-I", "-S", "-c", code]
+    done = subprocess.run(
+        [*command, str(PACKAGE / "kernels-x86_64.so")], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == f"{runs}\n", done.stderr
 
 
 def test_nothing_is_undefined(compiled: Kernels, zig: Any) -> None:
