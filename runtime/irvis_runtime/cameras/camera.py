@@ -225,9 +225,8 @@ class Camera:
             fault = self._health.fault(frame, form.fps)
         if fault:
             return fault
-        duration_ns = sample.get_buffer().duration
-        if duration_ns != gst().CLOCK_TIME_NONE:
-            self._next_base_ns = frame.time_ns + self._latency_ns + duration_ns
+        if reader.duration_ns is not None:
+            self._next_base_ns = frame.time_ns + self._latency_ns + reader.duration_ns
         self.frames += 1
         if self.state != "running":
             self._tell("running", "")

@@ -70,11 +70,14 @@ class FrameReader:
         self._caps: Any = None
         self.form: Form | None = None
         """The form of the last frame."""
+        self.duration_ns: int | None = None
+        """Of the last frame, where its buffer says it."""
 
     def read(self, sample: Any) -> Frame:
         """Returns the sample's frame; BackendError where its memory cannot be read."""
         buffer = sample.get_buffer()
         form = self._form_of(sample.get_caps())
+        self.duration_ns = None if buffer.duration == gst().CLOCK_TIME_NONE else buffer.duration
         meta = gst_video().buffer_get_video_meta(buffer)
         offsets, strides = (meta.offset, meta.stride) if meta is not None else (form.offsets, form.strides)
         content = bytes_of(buffer)
