@@ -17,8 +17,13 @@ if ! "$VENV/bin/python" -m pip --version >/dev/null 2>&1; then
 fi
 
 echo "installing Python packages into $VENV (PyTorch is several GB; this takes some minutes)"
-# shellcheck disable=SC2086 # PIP_ARGS is a list of options
-"$VENV/bin/python" -m pip install --disable-pip-version-check $PIP_ARGS -c constraints.txt -e '.[train,export,quantize,dev]'
+install() {
+  # shellcheck disable=SC2086 # PIP_ARGS is a list of options
+  "$VENV/bin/python" -m pip install --disable-pip-version-check $PIP_ARGS -c constraints.txt "$@"
+}
+# What builds irvis comes first and once: an isolated build would fetch the compiler of 100 MB a second time.
+install setuptools wheel ziglang
+install --no-build-isolation -e '.[train,export,quantize,dev]'
 "$VENV/bin/python" -c 'import irvis_runtime, torch, onnx'
 
 # PyPI has no Linux wheels of PyGObject and GStreamer: the environment borrows Debian's `gi`, if it is built for this Python.
