@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -79,8 +80,14 @@ class FixedAgc:
     high: float
 
     def curve(self, counts: NDArray[np.uint16]) -> NDArray[np.float32]:
-        """The straight line from `low` to `high`, whatever the picture."""
-        return _straight(255 / (self.high - self.low), (self.low + self.high) / 2)
+        """The straight line from `low` to `high`, whatever the picture; always the same array, read-only."""
+        return self._line
+
+    @cached_property
+    def _line(self) -> NDArray[np.float32]:
+        line = _straight(255 / (self.high - self.low), (self.low + self.high) / 2)
+        line.setflags(write=False)
+        return line
 
 
 def to_8_bit(counts_hw: NDArray[np.uint16], agc: Agc) -> NDArray[np.uint8]:

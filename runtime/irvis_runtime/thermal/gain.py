@@ -36,6 +36,7 @@ class SmoothGain:
         """How often the scene has changed."""
         self._smoother = ContextSmoother(time_constant_s)
         self._table: NDArray[np.uint8] | None = None
+        self._curve: NDArray[np.float32] | None = None
         self._followed_ns = self._seen_ns = 0
         self._was_lost = False
 
@@ -56,7 +57,11 @@ class SmoothGain:
         self, table: NDArray[np.uint8] | None, sample_hw: NDArray[np.uint16], time_ns: int
     ) -> NDArray[np.uint8]:
         """The grey table after another frame."""
-        curve = self.agc.curve(sample_hw)
+        curve, before = self.agc.curve(sample_hw), self._curve
+        self._curve = curve
+        if table is not None and curve is before:
+            # One range of counts for ever.
+            return table
         if table is not None and self._smoother.time_constant_s > 0:
             is_lost = lost_share(table, grey_table(curve), sample_hw) > CHANGED_SHARE
             was_lost, self._was_lost = self._was_lost, is_lost
