@@ -187,9 +187,8 @@ def _affine(homography: NDArray[np.float64], size_hw: Size) -> Warp:
 def _by_maps(x_hw: NDArray[np.float64], y_hw: NDArray[np.float64], infrared_hw: Size) -> Warp:
     """The warp that takes each pixel from the position of the maps.
 
-    One thread, 640x480 and 1280x720, median CPU time of 100 alternating runs on a loaded x86-64: these
-    fixed-point maps 1.7 and 5.3 ms, float maps of twice the memory 1.7 and 4.7, cv2.warpPerspective 2.9 and
-    7.4, GridSample in the graph (ONNX Runtime) 13.6 and 33.8.
+    Fixed-point maps take half of the memory of floats; cv2.warpPerspective takes longer, GridSample in the
+    graph (ONNX Runtime) eight times as long.
     """
     cv2 = opencv()
     rows, columns = infrared_hw

@@ -1,6 +1,6 @@
 """A long run at 30 frames a second: memory, threads and files stay flat, also while a camera is tried again.
 
-IRVIS_ENDURANCE_S says for how long, 600 if it is unset.
+IRVIS_ENDURANCE_S says for how long, 600 if it is unset; IRVIS_ENDURANCE_FPS how many frames a second.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ import pytest
 from .live_rigs import write_raw_cameras
 
 SECONDS = float(os.environ.get("IRVIS_ENDURANCE_S", "600"))
+FPS = float(os.environ.get("IRVIS_ENDURANCE_FPS", "30"))
 SAMPLE_S = max(SECONDS / 120, 0.5)
 WIDTH, HEIGHT = 320, 240
 
 RIG = f"""
 [visible]
-source = "raw://visible.raw?width={WIDTH}&height={HEIGHT}&format=nv12&fps=30"
+source = "raw://visible.raw?width={WIDTH}&height={HEIGHT}&format=nv12&fps={FPS:g}"
 [infrared]
 source = "v4l2:///dev/no-such-camera"
 [limits]
@@ -53,7 +54,7 @@ def test_a_long_run_does_not_grow(tmp_path: Path, infrared: str) -> None:
     write_raw_cameras(tmp_path, (HEIGHT, WIDTH), 60)
     text = RIG
     if infrared == "raw":
-        source = f"raw://infrared.raw?width={WIDTH}&height={HEIGHT}&format=gray16&fps=9"
+        source = f"raw://infrared.raw?width={WIDTH}&height={HEIGHT}&format=gray16&fps={0.3 * FPS:g}"
         text = RIG.replace("v4l2:///dev/no-such-camera", source)
     (tmp_path / "rig.toml").write_text(text)
     seconds = SECONDS / 2
@@ -72,7 +73,10 @@ def test_a_long_run_does_not_grow(tmp_path: Path, infrared: str) -> None:
     steady = slice(len(samples) // 3, None)
     hours = np.arange(len(samples))[steady] * SAMPLE_S / 3600
     slope_mb_h = float(np.polyfit(hours, memory_mb[steady], 1)[0])
-    print(f"{infrared}: {memory_mb[steady].mean():.1f} MB, {slope_mb_h:+.2f} MB/h over {seconds:g} s")
+    pictures = json.loads((tmp_path / "status.json").read_text())["frames"]
+    print(
+        f"{infrared}: {pictures} pictures, {memory_mb[steady].mean():.1f} MB, {slope_mb_h:+.2f} MB/h over {seconds:g} s"
+    )
     assert memory_mb[steady].max() - memory_mb[steady].min() < 6
     # Medians: the status file is open for a moment once a second, a camera's pipeline while it is tried.
     first = slice(0, len(samples) // 3)
@@ -102,5 +106,6 @@ def watch(process: subprocess.Popen[bytes], status: Path, seconds: float) -> lis
         assert process.poll() is None
         samples.append(sample(process.pid))
     frames = json.loads(status.read_text())["frames"]
-    assert frames > told["frames"] + 2 * seconds
+    # A starved machine makes fewer pictures than it is sent, and leaks no less.
+    assert frames > told["frames"] + FPS * seconds / 15
     return samples
