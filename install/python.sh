@@ -22,7 +22,7 @@ install() {
   "$VENV/bin/python" -m pip install --disable-pip-version-check $PIP_ARGS -c constraints.txt "$@"
 }
 # What builds irvis comes first and once: an isolated build would fetch the compiler of 100 MB a second time.
-install setuptools wheel ziglang
+install 'setuptools>=77' wheel ziglang
 install --no-build-isolation -e '.[train,export,quantize,dev]'
 "$VENV/bin/python" -c 'import irvis_runtime, torch, onnx'
 

@@ -101,6 +101,21 @@ def test_linear_is_the_tau_2_notes_formula() -> None:
     np.testing.assert_allclose(LinearAgc(4.0).curve(counts), expected, atol=1e-3)
 
 
+@given(some_counts, st.floats(0.01, 4.0))
+def test_linear_takes_numpys_percentiles(counts_hw: Picture, max_gain: float) -> None:
+    low, high = np.percentile(counts_hw, (0.5, 99.5))
+    slope = min(max_gain, 255 / (high - low)) if high > low else max_gain
+    expected = np.clip(slope * (np.arange(65536) - (low + high) / 2) + 127.5, 0, 255)
+    np.testing.assert_allclose(LinearAgc(max_gain).curve(counts_hw), expected, atol=0.02)
+
+
+def test_a_fixed_range_is_one_curve_that_nobody_changes() -> None:
+    agc = FixedAgc(7000.0, 9000.0)
+    curve = agc.curve(np.zeros((2, 2), np.uint16))
+    assert agc.curve(np.full((2, 2), 8000, np.uint16)) is curve
+    assert not curve.flags.writeable
+
+
 def test_a_plateau_above_all_bins_equalizes_and_a_tiny_one_is_linear() -> None:
     rng = np.random.default_rng(2)
     counts = np.clip(rng.normal(8000, 300, (240, 320)), 7000, 9000).astype(np.uint16)
