@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import threading
 import time
@@ -116,6 +117,13 @@ def test_two_films_end_by_themselves(here: Here, gstreamer: ModuleType) -> None:
     assert status["frames"] > 5
     assert (here.folder / "out.mkv").stat().st_size > 1000
     assert status["skew_ms"]["p50"] < 40
+
+
+def test_what_is_there_at_the_start_is_no_garbage_until_the_end(here: Here) -> None:
+    before = gc.get_freeze_count()
+    with here.running(rig_text()):
+        until(lambda: gc.get_freeze_count() > before + 1000)
+    assert gc.get_freeze_count() <= before
 
 
 def test_a_camera_that_is_not_there_leaves_the_other_and_is_tried_again(here: Here) -> None:

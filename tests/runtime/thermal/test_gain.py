@@ -155,7 +155,8 @@ def test_zero_time_constant_follows_at_once() -> None:
 def test_a_fixed_range_never_moves() -> None:
     agc = FixedAgc(7000.0, 9000.0)
     gain = SmoothGain(agc, 1.0)
-    for index, counts_hw in enumerate((ramp(0, 100), ramp(7000, 9000), ramp(60_000, 65_000), ramp(6900, 7100))):
+    for index, (first, last) in enumerate([(0, 100), (7000, 9000), (60_000, 65_000), (6900, 7100)]):
+        counts_hw = ramp(first, last)
         assert np.array_equal(gain.apply(counts_hw, index * 40_000_000), to_8_bit(counts_hw, agc))
     assert gain.resets == 0
 
