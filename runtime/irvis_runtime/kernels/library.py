@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from irvis_runtime.errors import ContractError
+
 INTERFACE = 2
 """Of kernels.c's functions, as this file calls them."""
 SWITCH = "IRVIS_KERNELS"
@@ -71,9 +73,11 @@ class Kernels:
         self._area_means(start, stride, height, width, sums.ctypes.data, means.ctypes.data)
 
     def look_up(self, table: NDArray[np.uint8], counts_hw: NDArray[np.uint16]) -> NDArray[np.uint8]:
-        """Returns each count's entry of the table, contiguous; ValueError for a table not of `LEVELS`."""
+        """Returns each count's entry of the table, contiguous; ContractError for a table not of `LEVELS`."""
         if table.shape != (LEVELS,) or table.dtype != np.uint8 or not table.flags.c_contiguous:
-            raise ValueError(f"expected a contiguous uint8 ({LEVELS},), got {table.dtype} {table.shape}")
+            raise ContractError(
+                f"table: expected a contiguous uint8 ({LEVELS},), got {table.dtype} {table.shape}"
+            )
         if counts_hw.strides[1] != 2:
             counts_hw = np.ascontiguousarray(counts_hw)
         height, width = counts_hw.shape
@@ -100,7 +104,7 @@ class Kernels:
     def follow(
         self, goal: Floats, first: Floats, second: Floats, elapsed: float, left: float
     ) -> tuple[Floats, Floats]:
-        """Returns both stages of `ContextSmoother` after a step; ValueError where sizes differ."""
+        """Returns both stages of `ContextSmoother` after a step; ContractError where sizes differ."""
         goal, first, second = _contiguous(goal.size, goal, first, second)
         next_first, next_second = np.empty_like(goal), np.empty_like(goal)
         before = (goal.ctypes.data, first.ctypes.data, second.ctypes.data)
@@ -110,7 +114,7 @@ class Kernels:
     def compare_blocks(self, now: Floats, before: Floats, least: float, alike: float) -> NDArray[np.intc]:
         """Returns for each thumbnail how many blocks can be compared, and of those are unalike, (2, 2).
 
-        ValueError where the contexts are not of two thumbnails of 64 x 64.
+        ContractError where the contexts are not of two thumbnails of 64 x 64.
         """
         now, before = _contiguous(2 * 64 * 64, now, before)
         counts = np.empty((2, 2), np.intc)
@@ -119,7 +123,7 @@ class Kernels:
 
 
 def kernels() -> Kernels | None:
-    """Returns this machine's kernels, or None where `why_none` says why."""
+    """Returns this machine's kernels, or None; `describe_kernels` says why."""
     return _found()[0]
 
 
@@ -157,5 +161,7 @@ def _rows_of_bytes(picture_hw: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def _contiguous(size: int, *values: Floats) -> list[Floats]:
     """The values as the kernels read them, copied where they lie or are otherwise."""
     if any(one.size != size for one in values):
-        raise ValueError(f"expected {size} values, got {', '.join(str(one.shape) for one in values)}")
+        raise ContractError(
+            f"kernels: expected {size} values, got {', '.join(str(one.shape) for one in values)}"
+        )
     return [np.ascontiguousarray(one, np.float32) for one in values]

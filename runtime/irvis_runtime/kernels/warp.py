@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from irvis_runtime.errors import ContractError
+
 from .library import Kernels
 
 Size = tuple[int, int]
@@ -35,9 +37,11 @@ class Warp:
     maps: NDArray[np.uint8]
 
     def __call__(self, picture_hw: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Returns the warped picture, uint8 `target_hw`; ValueError where the picture is not `source_hw`."""
+        """Returns the warped picture, uint8 `target_hw`; ContractError for another size than `source_hw`."""
         if picture_hw.shape != self.source_hw or picture_hw.dtype != np.uint8:
-            raise ValueError(f"expected uint8 {self.source_hw}, got {picture_hw.dtype} {picture_hw.shape}")
+            raise ContractError(
+                f"warp: expected uint8 {self.source_hw}, got {picture_hw.dtype} {picture_hw.shape}"
+            )
         warped_hw = np.empty(self.target_hw, np.uint8)
         self.kernels.warp(picture_hw, self.starts, self.maps, warped_hw)
         return warped_hw
@@ -46,7 +50,7 @@ class Warp:
 def plan_warp(
     kernels: Kernels, x_hw: NDArray[np.float32], y_hw: NDArray[np.float32], source_hw: Size
 ) -> Warp | None:
-    """Returns the warp that takes each pixel from (x, y); ValueError where these leave the source picture.
+    """Returns the warp that takes each pixel from (x, y); ContractError where these leave the source picture.
 
     None where a block's positions do not fit its window: a picture that becomes less than about half as wide,
     or is turned by more than some 7 degrees (each by the scale). None also where the source is smaller than a
@@ -59,8 +63,8 @@ def plan_warp(
     # The compiled kernel reads where it is told to; NaN fails both comparisons.
     for positions_hw, length_px in ((x_hw, columns), (y_hw, rows)):
         if not (positions_hw.min() >= 0 and positions_hw.max() <= length_px - 1):
-            raise ValueError(
-                f"expected positions from 0 to {length_px - 1}, "
+            raise ContractError(
+                f"warp: expected positions from 0 to {length_px - 1}, "
                 f"got {positions_hw.min()} to {positions_hw.max()}"
             )
     firsts = np.minimum(np.arange(-(-width // BLOCK)) * BLOCK, width - BLOCK)

@@ -17,6 +17,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from irvis_runtime.errors import ContractError
 from irvis_runtime.kernels import library
 from irvis_runtime.kernels.library import (
     INTERFACE,
@@ -97,7 +98,7 @@ def test_counts_may_lie_at_odd_addresses(compiled: Kernels) -> None:
     ids=["short", "floats", "strided"],
 )
 def test_another_table_is_refused(compiled: Kernels, table: NDArray[np.uint8]) -> None:
-    with pytest.raises(ValueError, match=r"expected a contiguous uint8 \(65536,\), got"):
+    with pytest.raises(ContractError, match=r"expected a contiguous uint8 \(65536,\), got"):
         compiled.look_up(table, np.zeros((2, 2), np.uint16))
 
 
@@ -143,9 +144,9 @@ def test_blocks_are_compared_by_their_correlation(compiled: Kernels, seed: int, 
 
 def test_contexts_of_other_sizes_are_refused(compiled: Kernels) -> None:
     goal, first, second = contexts(0, 3)
-    with pytest.raises(ValueError, match=r"expected 8192 values, got .*\(1, 1, 64, 64\)"):
+    with pytest.raises(ContractError, match=r"expected 8192 values, got .*\(1, 1, 64, 64\)"):
         compiled.follow(goal, first, second[:, :1], 0.1, 0.9)
-    with pytest.raises(ValueError, match="expected 8192 values, got"):
+    with pytest.raises(ContractError, match="expected 8192 values, got"):
         compiled.compare_blocks(goal[:, :1], first[:, :1], 1, 0.5)
 
 

@@ -14,6 +14,7 @@ from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from irvis_runtime.errors import ContractError
 from irvis_runtime.kernels.library import Kernels
 from irvis_runtime.kernels.warp import BLOCK, FRACTIONS, MAX_START, ROWS, SPAN_PX, plan_warp
 
@@ -197,7 +198,7 @@ def test_positions_outside_the_source_are_refused(compiled: Kernels, axis: int, 
     """The kernel reads where it is told to."""
     both = grid((4, 16), (21, 21))
     both[axis][2, 3] = wrong
-    with pytest.raises(ValueError, match="expected positions from 0 to 20, got"):
+    with pytest.raises(ContractError, match="expected positions from 0 to 20, got"):
         plan_warp(compiled, *both, (21, 21))
 
 
@@ -205,5 +206,5 @@ def test_positions_outside_the_source_are_refused(compiled: Kernels, axis: int, 
 def test_another_picture_is_refused(compiled: Kernels, other: NDArray[np.uint8]) -> None:
     warp = plan_warp(compiled, *grid((4, 16), (20, 30)), (20, 30))
     assert warp is not None
-    with pytest.raises(ValueError, match=r"expected uint8 \(20, 30\), got"):
+    with pytest.raises(ContractError, match=r"expected uint8 \(20, 30\), got"):
         warp(other)
