@@ -21,7 +21,7 @@ from irvis_runtime.board import ROOT, cpu_model, has_fast_int8, memory_mb, modul
 from irvis_runtime.contract import checked_model_path, load_manifest
 from irvis_runtime.errors import BackendError, ContractError
 from irvis_runtime.fuser import Fuser
-from irvis_runtime.kernels.library import describe_kernels, kernels
+from irvis_runtime.kernels.library import SWITCH, describe_kernels, kernels
 from irvis_runtime.shipped_models import default_model_dir
 
 from .check import MISSING, OK, WARNING, Check
@@ -132,7 +132,7 @@ def check_kernels() -> Check:
     """Whether what `irvis live` does with every frame is compiled for this machine."""
     found = describe_kernels().removeprefix("kernels: ")
     if kernels() is None:
-        advice = "`irvis live` takes more CPU; install the wheel, or run `make install` in a clone of irvis"
+        advice = f"unset {SWITCH}, install the wheel, or run `make install` in a clone of irvis"
         return Check("Kernels", WARNING, found, advice)
     return Check("Kernels", OK, found)
 
