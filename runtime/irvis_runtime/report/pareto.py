@@ -102,7 +102,7 @@ def pareto_chart(points: Sequence[Point]) -> Html:
         *_axes(scale),
         element("path", d=steps),
         *marks,
-        *_labels(points, scale),
+        *_labels(points, front, scale),
         xmlns="http://www.w3.org/2000/svg",
         viewBox=f"0 0 {WIDTH} {HEIGHT}",
         class_="pareto",
@@ -163,14 +163,21 @@ def _axes(scale: _Scale) -> list[Html]:
     return drawn
 
 
-def _labels(points: Sequence[Point], scale: _Scale) -> list[Html]:
-    """The names, right of their points; one that would lie on another is moved down."""
+def _labels(points: Sequence[Point], front: Sequence[Point], scale: _Scale) -> list[Html]:
+    """The names, right of their points; where one would lie on another it is moved on.
+
+    The line falls to the right through the front, whose names lie above it; the others' lie below.
+    """
+    behind = sorted((point for point in points if point not in front), key=lambda point: -point.psnr_db)
     placed: list[tuple[float, float]] = []
     drawn = []
-    for point in sorted(points, key=lambda point: -point.psnr_db):
-        x, y = scale.x(point.speed_up) + 9, scale.y(point.psnr_db)
+    for point, offset in [
+        *((point, -8.0) for point in reversed(front)),
+        *((point, 14.0) for point in behind),
+    ]:
+        x, y = scale.x(point.speed_up) + 9, scale.y(point.psnr_db) + offset
         while any(abs(x - other_x) < RIGHT and abs(y - other_y) < TEXT_PX for other_x, other_y in placed):
-            y += 1.0
+            y += math.copysign(1.0, offset)
         placed.append((x, y))
         drawn.append(
             element("text", point.name, x=f"{x:.1f}", y=f"{y:.1f}", class_="name", dominant_baseline="middle")

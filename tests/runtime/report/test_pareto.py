@@ -62,6 +62,18 @@ def test_names_of_equal_places_do_not_lie_on_each_other() -> None:
     assert abs(rows[0] - rows[1]) >= 14
 
 
+def test_names_keep_off_the_line() -> None:
+    """Which falls to the right through the front: its names are above it, the others' below."""
+    root = ElementTree.fromstring(pareto_chart([FAST, MIDDLE, BEATEN, NEAR]))
+    names = {
+        t.text: float(t.attrib["y"]) for t in root.findall(f"{SVG}text") if t.attrib.get("class") == "name"
+    }
+    for circle in root.findall(f"{SVG}circle"):
+        name = (circle.findtext(f"{SVG}title") or "").partition(":")[0]
+        is_above = names[name] < float(circle.attrib["cy"])
+        assert is_above == (circle.attrib["class"] == "front")
+
+
 def test_names_never_become_markup() -> None:
     evil = Point("<script>alert(1)</script>&\"'", 3.0, 25.0)
     root = ElementTree.fromstring(pareto_chart([evil, FAST]))
