@@ -6,15 +6,23 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
+import time
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
 from irvis_runtime.errors import BackendError, ContractError
+from irvis_runtime.gstreamer import Description, build_pipeline, start_pipeline, stop_pipeline
 from irvis_runtime.rig import OutputConfig
 from irvis_runtime.sinks import rtsp_access
 from irvis_runtime.sinks.destinations import make_sink
+from irvis_runtime.sinks.picture import Picture, grey_chroma
+
+PICTURE = Picture(np.full((120, 160), 128, np.uint8), grey_chroma((120, 160)), 0, "1:4:0:0")
 
 
 @pytest.fixture(autouse=True)
@@ -175,3 +183,39 @@ def test_without_the_package_the_error_names_it(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(rtsp_access, "import_module", missing)
     with pytest.raises(BackendError, match=r"apt-get install gir1\.2-gst-rtsp-server-1\.0"):
         rtsp_access.rtsp_server()
+
+
+def test_an_output_that_is_closed_at_once_ends(gstreamer: ModuleType, port: int) -> None:
+    sink: Any = make_sink(OutputConfig(f"rtsp://127.0.0.1:{port}/fused"), print)
+    for _ in range(20):
+        closing = threading.Thread(target=sink.open("generic", PICTURE).close, daemon=True)
+        closing.start()
+        closing.join(20)
+        assert not closing.is_alive()
+
+
+def test_a_picture_waits_until_the_streams_time_has_begun(
+    gstreamer: ModuleType, until: Any, port: int
+) -> None:
+    """One that comes while the pipeline starts would be dated by the clock: hours ahead."""
+    sink: Any = make_sink(OutputConfig(f"rtsp://127.0.0.1:{port}/fused"), print)
+    outlet = sink.open("generic", PICTURE)
+    pipeline = build_pipeline(
+        Description(
+            "appsrc name=pictures is-live=true format=time do-timestamp=true ! appsink name=out sync=false"
+        )
+    )
+    outlet._appsrc = appsrc = pipeline.get_by_name("pictures")
+    try:
+        pipeline.set_state(gstreamer.State.PAUSED)
+        outlet.push(PICTURE)
+        assert appsrc.get_property("current-level-buffers") == 0
+        start_pipeline(pipeline, time.monotonic_ns())
+        until(lambda: appsrc.get_state(0).state == gstreamer.State.PLAYING)
+        outlet.push(PICTURE)
+        sample = pipeline.get_by_name("out").try_pull_sample(20 * gstreamer.SECOND)
+        assert sample.get_buffer().pts < 60 * gstreamer.SECOND
+    finally:
+        stop_pipeline(pipeline)
+        outlet._appsrc = None
+        outlet.close()
