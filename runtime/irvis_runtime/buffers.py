@@ -125,11 +125,7 @@ def _address(buffer: Any) -> int:
 
 @lru_cache(maxsize=1)
 def _library() -> ctypes.CDLL:
-    """The library that PyGObject has loaded already.
-
-    Its calls keep Python's lock: they take a microsecond, and two cameras' threads that hand the lock over at
-    each of them take twenty.
-    """
+    """The library that PyGObject has loaded already; its calls, of a microsecond, keep Python's lock."""
     library = ctypes.PyDLL("libgstreamer-1.0.so.0")
     library.gst_buffer_map.argtypes = (ctypes.c_void_p, ctypes.POINTER(_MapInfo), ctypes.c_int)
     library.gst_buffer_map.restype = ctypes.c_int
