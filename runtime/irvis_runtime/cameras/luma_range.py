@@ -22,7 +22,6 @@ def to_full_range(limited_hw: NDArray[np.uint8]) -> NDArray[np.uint8]:
     compiled = kernels()
     if compiled is not None:
         return compiled.to_full_range(limited_hw)
-    # In two thirds of a table's time.
     full_hw = opencv().addWeighted(limited_hw, _GAIN, limited_hw, 0.0, -BLACK * _GAIN)
     return cast("NDArray[np.uint8]", full_hw)
 
@@ -32,5 +31,4 @@ def to_limited_range(full_hw: NDArray[np.uint8]) -> NDArray[np.uint8]:
     compiled = kernels()
     if compiled is not None:
         return compiled.to_limited_range(full_hw)
-    # In half of a table's time.
     return cast("NDArray[np.uint8]", opencv().convertScaleAbs(full_hw, alpha=1 / _GAIN, beta=BLACK))

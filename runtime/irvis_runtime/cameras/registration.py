@@ -187,8 +187,8 @@ def _affine(homography: NDArray[np.float64], size_hw: Size) -> Warp:
 def _by_maps(x_hw: NDArray[np.float64], y_hw: NDArray[np.float64], infrared_hw: Size) -> Warp:
     """The warp that takes each pixel from the position of the maps.
 
-    Fixed-point maps take half of the memory of floats; cv2.warpPerspective takes longer, GridSample in the
-    graph (ONNX Runtime) eight times as long.
+    Fixed-point maps take half of the memory of floats; cv2.warpPerspective and GridSample in the graph (ONNX
+    Runtime) take longer.
     """
     cv2 = opencv()
     rows, columns = infrared_hw

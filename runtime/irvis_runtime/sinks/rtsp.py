@@ -145,8 +145,7 @@ class RtspOutlet:
 def _has_time(appsrc: Any) -> bool:
     """Whether the pipeline's time has begun.
 
-    Before, appsrc dates a picture by the clock alone, hours ahead, and the stream waits that long for it: one
-    of 150 players saw nothing.
+    Before, appsrc dates a picture by the clock alone, hours ahead, and the stream waits that long for it.
     """
     _, state, _ = appsrc.get_state(0)
     return int(state) == int(gst().State.PLAYING)

@@ -133,7 +133,7 @@ def _histogram(counts: NDArray[np.uint16]) -> tuple[int, NDArray[np.intp]]:
 
 
 def _percentiles(counts: NDArray[np.uint16], percents: Sequence[float]) -> list[float]:
-    """What np.percentile gives (linear interpolation), in a fifth of its time for a sample of 25 000."""
+    """What np.percentile gives (linear interpolation), by counting instead of sorting."""
     first, pixels = _histogram(counts)
     until = np.cumsum(pixels)
     values = []
