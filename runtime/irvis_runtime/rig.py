@@ -181,6 +181,13 @@ class LimitsConfig:
         default=120.0,
         metadata={"doc": "largest difference in time of two frames of a pair; a 9 Hz camera needs 120"},
     )
+    wait_ms: float = field(
+        default=10.0,
+        metadata={
+            "doc": "how long a visible frame waits at most for an infrared one that is due, and nearer in "
+            "time than those that are here; 0: never"
+        },
+    )
     hold_ms: float = field(
         default=1000.0,
         metadata={"doc": "how long the last infrared frame is fused on, as in a shutter's 0.3 to 1 s"},
@@ -213,7 +220,7 @@ class LimitsConfig:
 
     def __post_init__(self) -> None:
         """ContractError for numbers below their least."""
-        for name in ("max_skew_ms", "hold_ms", "settle_ms", "frozen_ms", "black_ms", "slow_fps"):
+        for name in ("max_skew_ms", "wait_ms", "hold_ms", "settle_ms", "frozen_ms", "black_ms", "slow_fps"):
             _at_least(self, name, 0)
         for name in ("lost_ms", "restart_ms", "start_ms"):
             _at_least(self, name, 10)

@@ -91,6 +91,10 @@ class Composer:
             self._registration.see_infrared(_size(picture.luma_hw))
             self._pairing.add(picture)
 
+    def due_infrared_ns(self, visible: Frame) -> int | None:
+        """Returns the time of an infrared frame that is to come and will be nearer to the visible one."""
+        return self._pairing.due_ns(visible.time_ns)
+
     def take_over(self, other: Composer) -> None:
         """Goes on where the composer of another rig leaves off: by itself that is no step in the picture."""
         self._pairing.take_over(other._pairing)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 
 from .frames import Frame
@@ -21,7 +22,10 @@ class Inbox:
         self._condition = threading.Condition()
         self._visible: Frame | None = None
         self._infrared: deque[Frame] = deque()
+        self._is_infrared_awaited = False
         self.dropped = {"infrared": 0, "visible": 0}
+        self._infrared_delay_ns = 0
+        """From capture to here, of the last infrared frame."""
 
     def put_visible(self, frame: Frame) -> None:
         """Takes a visible frame in place of the last."""
@@ -34,10 +38,11 @@ class Inbox:
         """Takes an infrared frame beside the last few."""
         with self._condition:
             self._infrared.append(frame)
+            self._infrared_delay_ns = time.monotonic_ns() - frame.time_ns
             if len(self._infrared) > KEPT_FRAMES:
                 self._infrared.popleft()
                 self.dropped["infrared"] += 1
-            if self.wakes_for_infrared:
+            if self.wakes_for_infrared or self._is_infrared_awaited:
                 self._condition.notify()
 
     def take(self, timeout_s: float) -> tuple[Frame | None, list[Frame]]:
@@ -49,3 +54,18 @@ class Inbox:
             self._visible = None
             self._infrared.clear()
             return visible, infrared
+
+    def await_infrared(self, due_ns: int, wait_s: float) -> list[Frame]:
+        """Waits for the infrared frame of that time; returns those since the last call.
+
+        At once where it cannot be here within `wait_s`, by the delay of the last one.
+        """
+        with self._condition:
+            expected_s = (due_ns + self._infrared_delay_ns - time.monotonic_ns()) / 1e9
+            if expected_s < wait_s:
+                self._is_infrared_awaited = True
+                self._condition.wait_for(lambda: self._infrared, wait_s)
+                self._is_infrared_awaited = False
+            infrared = list(self._infrared)
+            self._infrared.clear()
+            return infrared

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Generic, Protocol, TypeVar
 
 KEPT_FRAMES = 8
@@ -72,6 +73,21 @@ class Pairing(Generic[F]):
             return None
         self._chosen_ns.add(nearest.time_ns)
         return Choice(nearest, skew_ms, is_held)
+
+    def due_ns(self, visible_time_ns: int) -> int | None:
+        """Returns the time of the infrared frame to come where it will be nearer than all that are here.
+
+        It is expected one middle interval after the last; None where the last is nearer, where an interval is
+        unknown, and where the expected one is late by half an interval: the camera may be silent.
+        """
+        times = [frame.time_ns for frame in self._frames]
+        if len(times) < 2:
+            return None
+        interval_ns = sorted(later - earlier for earlier, later in pairwise(times))[(len(times) - 1) // 2]
+        age_ns = visible_time_ns - times[-1]
+        if not interval_ns < 2 * age_ns < 3 * interval_ns:
+            return None
+        return times[-1] + interval_ns
 
     def newest(self) -> F | None:
         """Returns the last infrared frame, for the time when it is the only picture."""

@@ -7,10 +7,9 @@ import threading
 import time
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from irvis_runtime.cameras.camera import Camera
-from irvis_runtime.cameras.compose import Composed, Composer, FusesLuma
+from irvis_runtime.cameras.compose import Composed, Composer
 from irvis_runtime.cameras.frames import Frame
 from irvis_runtime.cameras.health import HealthLimits
 from irvis_runtime.cameras.inbox import Inbox
@@ -29,6 +28,7 @@ from irvis_runtime.stages import NO_TIMES
 from irvis_runtime.states import State, Statistics
 
 from .lettering import slate, with_corner
+from .live_fuser import LiveFuser
 from .profile import Profile
 from .reload import Reloader
 from .status import Teller
@@ -38,30 +38,6 @@ from .views import Views
 WAIT_S = 0.05
 SLATE_S = 0.2
 """Without a camera a slate goes out so often, which keeps streams open and recordings going."""
-
-
-class LiveFuser(FusesLuma, Protocol):
-    """What the loop needs of a Fuser: it fuses, and says what with."""
-
-    @property
-    def backend(self) -> str:
-        """The backend's name."""
-        ...
-
-    @property
-    def description(self) -> str:
-        """What fuses, and why that, in one line."""
-        ...
-
-    @property
-    def precision(self) -> str:
-        """The model file that serves."""
-        ...
-
-    @property
-    def versions(self) -> dict[str, str]:
-        """Of what serves."""
-        ...
 
 
 class Live:
@@ -214,11 +190,23 @@ class Live:
             self._take_infrared(frame)
         composed = None
         if visible is not None:
+            self._await_partner(visible)
             composed = self.composer.from_visible(visible)
         elif infrared and self._is_visible_away():
             composed = self.composer.from_infrared()
         if composed is not None:
             self._put_out(composed)
+
+    def _await_partner(self, visible: Frame) -> None:
+        """Waits a little for an infrared frame that is on its way and nearer in time than those here.
+
+        Of two cameras in step either may hand its frame over first; without this, pairs of a visible camera
+        that is a little ahead would lie a whole period apart.
+        """
+        due_ns = self.composer.due_infrared_ns(visible)
+        if due_ns is not None:
+            for frame in self.inbox.await_infrared(due_ns, self.rig.limits.wait_ms / 1e3):
+                self._take_infrared(frame)
 
     def _take_infrared(self, frame: Frame) -> None:
         """Hands the frame on; one that is not of the rig's sensor ends a start, but never a flight."""

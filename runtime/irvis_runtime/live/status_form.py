@@ -12,7 +12,8 @@ from irvis_runtime.cameras.camera import Camera
 from irvis_runtime.gstreamer import gst
 
 if TYPE_CHECKING:
-    from .loop import Live, LiveFuser
+    from .live_fuser import LiveFuser
+    from .loop import Live
 
 
 def status_mapping(live: Live, fuser: LiveFuser) -> dict[str, Any]:

@@ -75,6 +75,44 @@ def test_the_newest_frame_is_the_last_added() -> None:
     assert paired([1, 2, 3]).newest() == Tick(3 * MS)
 
 
+@pytest.mark.parametrize(
+    ("infrared_ms", "visible_ms", "due_ms"),
+    [
+        ([0, 33, 66], 99, 99),
+        ([0, 33, 66], 83, 99),
+        ([0, 33, 66], 115, 99),
+        ([0, 33, 66], 82, None),  # the last is nearer
+        ([0, 33, 66], 60, None),
+        ([0, 33, 66], 116, None),  # half an interval late: nobody knows
+        ([0, 33, 66, 132, 165], 198, 198),  # one that was lost does not change the interval
+        ([0], 33, None),
+        ([], 33, None),
+    ],
+)
+def test_a_frame_is_due_where_it_will_be_nearer_than_the_last(
+    infrared_ms: list[float], visible_ms: int, due_ms: int | None
+) -> None:
+    due_ns = paired(infrared_ms).due_ns(visible_ms * MS)
+    assert due_ns == (None if due_ms is None else due_ms * MS)
+
+
+@given(st.floats(1, 200), st.floats(0, 2000), st.integers(2, KEPT_FRAMES + 3))
+def test_of_a_steady_camera_with_its_due_frame_the_nearest_is_at_most_half_an_interval_away(
+    interval_ms: float, visible_ms: float, count: int
+) -> None:
+    pairing = paired([index * interval_ms for index in range(count)], max_skew_ms=1e9)
+    last_ms = (count - 1) * interval_ms
+    due_ns = pairing.due_ns(round(visible_ms * MS))
+    if due_ns is not None:
+        assert last_ms < visible_ms
+        assert due_ns == pytest.approx((last_ms + interval_ms) * MS, abs=2 * MS / 1e3)
+        assert abs(due_ns - visible_ms * MS) <= interval_ms * MS / 2 + 1e4
+    elif last_ms <= visible_ms < last_ms + 1.5 * interval_ms - 0.01:
+        choice = pairing.choose(round(visible_ms * MS))
+        assert choice is not None
+        assert abs(choice.skew_ms) <= interval_ms / 2 + 0.01
+
+
 @given(st.floats(0, 111), st.floats(0, 33))
 def test_a_camera_of_9_hz_serves_one_of_30_hz_at_the_rigs_defaults(
     infrared_ms: float, visible_ms: float

@@ -145,12 +145,13 @@ def test_a_camera_that_comes_and_goes_does_not_make_the_picture_flicker(run: Liv
 
 
 def test_two_patient_cameras_are_fused_without_slates(run: LiveRun) -> None:
-    """A picture a second is no absence, though lost_ms is half of that."""
-    slow = "test://?width=64&height=48&fps=1&pattern=ball"
-    text = RIG.format(visible=slow, infrared=slow)
-    with run.running(
-        text.replace("restart_ms = 700", "restart_ms = 5000").replace("hold_ms = 600", "hold_ms = 2500")
-    ):
+    """A picture a second is no absence, though lost_ms is half of that.
+
+    Scenes, which run in step: of two patterns each has a clock of its own.
+    """
+    slow = "test://?width=64&height=48&fps=1"
+    text = RIG.format(visible=slow, infrared=slow).replace("restart_ms = 700", "restart_ms = 5000")
+    with run.running(text.replace("hold_ms = 600", "hold_ms = 2500\nwait_ms = 400")):
         until(run.is_state("fusing"))
         until(run.count(4))
         assert run.live.state in ("fusing", "holding")

@@ -152,6 +152,16 @@ def test_two_cameras_are_fused_recorded_and_told(start: Start, gstreamer: Module
     ]
 
 
+def test_cameras_in_step_are_paired_in_step(start: Start) -> None:
+    """Whichever hands its frame over first: a picture of the visible one waits for its partner."""
+    scene = "test://?width=64&height=48&fps=10"
+    run = start(rig_text(scene, scene, more="[limits]\nwait_ms = 80\n"), "--seconds", "4")
+    code, errors = run.end()
+    assert code == 0, errors
+    assert run.status()["frames"] >= 15
+    assert run.status()["skew_ms"]["p50"] == 0
+
+
 def test_a_signal_ends_it_cleanly_and_a_kill_leaves_what_was_recorded(
     start: Start, gstreamer: ModuleType
 ) -> None:
