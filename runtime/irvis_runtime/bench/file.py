@@ -12,7 +12,7 @@ from irvis_runtime.targets import Engine
 
 from .fields import read_fields, to_json
 
-BENCH_SCHEMA = 1
+BENCH_SCHEMA = 2
 MAX_BENCH_BYTES = 64 << 20
 ADVICE = "name a file that `irvis bench` wrote, or measure again"
 TEACHER, AVERAGE, MAXIMUM = "teacher", "average", "maximum"
@@ -185,6 +185,8 @@ class Timing:
     repeats: int
     warm_up: int
     threads: int
+    kernels: str
+    """"compiled", or "none" where NumPy and OpenCV made the context."""
     seconds: float
     """How long the timed part took."""
 

@@ -14,6 +14,7 @@ from irvis_runtime import __version__
 from irvis_runtime.board import read_board
 from irvis_runtime.contract import load_manifest, sha256_of
 from irvis_runtime.errors import ContractError
+from irvis_runtime.kernels.library import kind_of_kernels
 from irvis_runtime.metrics import METRICS
 from irvis_runtime.pairs import Pair, find_dataset_pairs, leave_out
 from irvis_runtime.targets import Engine, Targets
@@ -145,6 +146,7 @@ def _compose(
             repeats=len(next(iter(samples.values()))),
             warm_up=WARM_UP,
             threads=options.threads or len(os.sched_getaffinity(0)),
+            kernels=kind_of_kernels(),
             seconds=measured.seconds,
         ),
         load=measured.load,

@@ -7,6 +7,7 @@ import os
 import platform
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,6 +126,11 @@ class Kernels:
 def kernels() -> Kernels | None:
     """Returns this machine's kernels, or None; `describe_kernels` says why."""
     return _found()[0]
+
+
+def kind_of_kernels() -> Literal["compiled", "none"]:
+    """Returns the word by which files of measurements say what served."""
+    return "none" if kernels() is None else "compiled"
 
 
 def describe_kernels() -> str:

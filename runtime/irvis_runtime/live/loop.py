@@ -18,7 +18,7 @@ from irvis_runtime.cameras.sources import Role, make_source
 from irvis_runtime.errors import BackendError, ContractError
 from irvis_runtime.gstreamer import Platform, gst
 from irvis_runtime.image import opencv
-from irvis_runtime.kernels.library import describe_kernels, kernels
+from irvis_runtime.kernels.library import describe_kernels, kind_of_kernels
 from irvis_runtime.log import log
 from irvis_runtime.rig import CameraConfig, LimitsConfig, Rig
 from irvis_runtime.sinks.branch import Branch
@@ -117,8 +117,7 @@ class Live:
         finally:
             teller.stopping()
             if self._profile is not None:
-                facts = {"backend": fuser.backend, "precision": fuser.precision}
-                facts["kernels"] = "none" if kernels() is None else "compiled"
+                facts = {"backend": fuser.backend, "precision": fuser.precision, "kernels": kind_of_kernels()}
                 self._profile.write(self.statistics.frames, facts)
             self._stop()
             self.state = "stopped"

@@ -56,6 +56,7 @@ def why_not_comparable(benches: Sequence[Bench]) -> str | None:
         "teachers": {_teacher_of(bench) for bench in benches},
         "pictures": {bench.pairs_of.sha256 for bench in benches},
         "sizes": {(bench.timing.width, bench.timing.height, bench.timing.judged) for bench in benches},
+        "kernels": {bench.timing.kernels for bench in benches},
         "numbers of threads": {bench.timing.threads for bench in benches},
     }
     different = [name for name, values in measures.items() if len(values) > 1]

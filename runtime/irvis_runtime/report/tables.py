@@ -30,6 +30,7 @@ from .numbers import (
     students,
     title,
 )
+from .pareto import why_not_comparable
 
 
 @dataclass(frozen=True)
@@ -153,12 +154,18 @@ def _comparison_notes(benches: Sequence[Bench]) -> tuple[str, ...]:
     notes = []
     if len({(bench.timing.width, bench.timing.height) for bench in benches}) > 1:
         notes.append("The machines were timed at different sizes: compare the ratios, not the times.")
+    if len({bench.timing.kernels for bench in benches}) > 1:
+        notes.append(
+            "irvis's compiled kernels served in some runs only: the context took longer in the others."
+        )
     if len({bench.pairs_of.sha256 for bench in benches}) > 1:
         notes.append(
             "The machines judged different pictures: likeness and metrics cannot be compared across them."
         )
     if len({_model_key(bench) for bench in benches}) > 1:
         notes.append("The machines ran different models.")
+        if (difference := why_not_comparable(benches)) is not None:
+            notes.append(f"No chart of likeness against speed: {difference}.")
     return tuple(notes)
 
 

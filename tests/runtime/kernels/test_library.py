@@ -28,6 +28,7 @@ from irvis_runtime.kernels.library import (
     Kernels,
     describe_kernels,
     kernels,
+    kind_of_kernels,
 )
 
 from .views import LAYOUTS, laid_out
@@ -163,6 +164,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def reason() -> str:
     """Why there are none, as the log has it."""
     assert kernels() is None
+    assert kind_of_kernels() == "none"
     described = describe_kernels()
     assert described.startswith("kernels: none (")
     assert described.endswith("; NumPy and OpenCV do their work, at several times the CPU's")
@@ -173,6 +175,7 @@ def reason() -> str:
 def test_they_are_found_in_the_packages_folder(compiled: Kernels, folder: Path) -> None:
     shutil.copy(Path(library.__spec__.origin or "").with_name(NAME), folder)
     assert kernels() is not None
+    assert kind_of_kernels() == "compiled"
     assert describe_kernels() == f"kernels: compiled, {platform.machine()}"
     assert (compiled.interface, compiled.runs_here) == (INTERFACE, True)
 

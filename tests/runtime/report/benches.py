@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from irvis_runtime.bench.file import (
+    BENCH_SCHEMA,
     Bench,
     Contender,
     Fidelity,
@@ -74,7 +75,7 @@ def make_bench(board: Board = DESKTOP, pair: str = "set/1", was_busy: bool = Fal
     state = MachineState(0.1, 1.0, {"cpu-thermal": 50.5})
     files = {"infrared": "p/01_infrared.png", "int8": "p/01_int8.png", "difference": "p/01_difference.png"}
     return Bench(
-        schema=1,
+        schema=BENCH_SCHEMA,
         date="2026-01-02T03:04:05Z",
         command=f"irvis bench --pairs '{pair}'",
         irvis="0.1.0",
@@ -82,7 +83,7 @@ def make_bench(board: Board = DESKTOP, pair: str = "set/1", was_busy: bool = Fal
         model=Model("irvis-x", {"fp32": "1" * 64, "int8": "2" * 64}, {"commit": "abc", "note": EVIL}),
         teacher=Teacher("onnx", "teacher.onnx"),
         pairs_of=Pairs("pairs", 2, "3" * 64),
-        timing=Timing(640, 480, "native", 200, 3, 4, 60.0),
+        timing=Timing(640, 480, "native", 200, 3, 4, "compiled", 60.0),
         load=Load(state, state, was_busy),
         contenders=tuple(contender(name, pair) for name in METRICS),
         pairs=(PairRow(pair, 640, 480, False, {"fp32": score, "int8": score}),),
