@@ -58,6 +58,16 @@ class RegistrationConfig:
             "none: all that the visible camera sees"
         },
     )
+    infrared_size: tuple[int, int] | None = field(
+        default=None,
+        metadata={
+            "doc": "[width, height] of the infrared pictures that the homography is of; others are scaled; "
+            "absent: the first that come"
+        },
+    )
+    visible_size: tuple[int, int] | None = field(
+        default=None, metadata={"doc": "the same of the visible pictures, and of focal_px"}
+    )
     focal_px: float | None = field(
         default=None, metadata={"doc": "focal length of the visible camera in pixels, for the parallax"}
     )
@@ -74,6 +84,10 @@ class RegistrationConfig:
 
     def __post_init__(self) -> None:
         """ContractError where the matrix has no usable inverse, or the parallax is told by halves."""
+        for name in ("infrared_size", "visible_size"):
+            size = getattr(self, name)
+            if size is not None and min(size) < 1:
+                raise ContractError(f"{name}: expected [width, height] in pixels, got {list(size)}")
         self._check_parallax()
         if self.homography is None:
             return
@@ -178,8 +192,11 @@ class LimitsConfig:
     """When a frame is too late and a camera lost."""
 
     max_skew_ms: float = field(
-        default=120.0,
-        metadata={"doc": "largest difference in time of two frames of a pair; a 9 Hz camera needs 120"},
+        default=180.0,
+        metadata={
+            "doc": "largest difference in time of two frames of a pair; a 9 Hz camera needs its period, 115, "
+            "and by how much later than the visible ones its frames come"
+        },
     )
     wait_ms: float = field(
         default=10.0,

@@ -13,6 +13,8 @@ State = Literal["starting", "fusing", "holding", "visible-only", "infrared-only"
 WINDOW_FRAMES = 900
 """Frames over which latency and skew are told: half a minute at 30 a second."""
 FPS_WINDOW_S = 5.0
+MAX_FPS = 250
+"""Rates up to this are told right."""
 
 
 class Statistics:
@@ -23,7 +25,7 @@ class Statistics:
         self.held = 0
         """Frames that were fused with an infrared frame older than a pair may be."""
         self._started_s = time.monotonic()
-        self._pushed_s: deque[float] = deque(maxlen=WINDOW_FRAMES)
+        self._pushed_s: deque[float] = deque(maxlen=round(MAX_FPS * FPS_WINDOW_S))
         self._latency_ms: deque[float] = deque(maxlen=WINDOW_FRAMES)
         self._skew_ms: deque[float] = deque(maxlen=WINDOW_FRAMES)
 

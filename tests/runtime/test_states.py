@@ -50,6 +50,16 @@ def test_the_window_forgets_what_is_old() -> None:
     assert statistics.frames == WINDOW_FRAMES + 1
 
 
+def test_rates_up_to_240_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now_s)
+    statistics = Statistics()
+    for _ in range(10 * 240):
+        now_s += 1 / 240
+        statistics.add(0, None)
+    assert statistics.fps() == pytest.approx(240, abs=0.3)
+
+
 def test_frames_a_second_are_those_of_the_elapsed_time() -> None:
     statistics = Statistics()
     for _ in range(20):

@@ -20,7 +20,7 @@ from .overlay import draw_overlay
 from .parallax import parallax_table
 from .pictures import grab_pictures, read_pictures, sizes_of
 from .points import read_points
-from .rig_writing import write_homography
+from .rig_writing import write_registration
 from .scene import fit_scene
 from .search import PicturePair
 
@@ -49,7 +49,8 @@ def main(argv: Sequence[str]) -> int:
     write_picture(overlay, draw_overlay(*pairs[0], fit.homography_33, visible_n2[fit.is_inlier_n]))
     sys.stdout.write(f"{fit.summary()}\n{overlay}: look at it: edges must lie on edges\n")
     if not arguments.dry_run:
-        former = write_homography(arguments.rig, fit.homography_33)
+        infrared_hw, visible_hw = (picture.shape[:2] for picture in pairs[0])
+        former = write_registration(arguments.rig, fit.homography_33, infrared_hw, visible_hw)
         sys.stdout.write(f"{arguments.rig}: [registration] homography written; the former file is {former}\n")
     return 0
 

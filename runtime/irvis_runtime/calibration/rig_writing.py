@@ -1,4 +1,4 @@
-"""The homography put into a rig file that stays as its owner wrote it."""
+"""The homography, and the sizes that it is of, put into a rig file that stays as its owner wrote it."""
 
 from __future__ import annotations
 
@@ -16,32 +16,39 @@ from irvis_runtime import atomic
 from irvis_runtime.config import parse_toml, read_toml
 from irvis_runtime.errors import ContractError
 
-TABLE, KEY = "registration", "homography"
+TABLE = "registration"
+Size = tuple[int, int]
 
 _HEADER = re.compile(r"[ \t]*\[[ \t]*(?:registration|\"registration\"|'registration')[ \t]*\][ \t]*(?:#.*)?")
 _ANY_HEADER = re.compile(r"[ \t]*\[")
-_KEY = re.compile(r"[ \t]*(?:homography|\"homography\"|'homography')[ \t]*=[ \t]*")
 _STRING = re.compile(
     r'"""(?:[^"\\]|\\.|"(?!""))*"{3,5}|' r"'''(?:[^']|'(?!''))*'{3,5}|" r'"(?:[^"\\\n]|\\.)*"|' r"'[^'\n]*'",
     re.DOTALL,
 )
 
 
-def write_homography(path: Path, homography_33: NDArray[np.float64]) -> Path:
-    """Puts the homography into the rig file at `path`; returns where its former content is kept (`.bak`).
+def write_registration(
+    path: Path, homography_33: NDArray[np.float64], infrared_hw: Size, visible_hw: Size
+) -> Path:
+    """Puts a homography and its pictures' sizes into the rig file; returns where it is as it was (.bak).
 
     Every other byte stays, comments and order too. Written beside and renamed. ContractError where the file
     writes [registration] in a way that cannot be edited safely; the file is then untouched.
     """
     before = read_toml(path)
     text = path.read_bytes().decode("utf-8")
-    edited = with_homography(text, homography_33)
+    values: dict[str, list[Any]] = {
+        "homography": rounded(homography_33),
+        "infrared_size": list(infrared_hw[::-1]),
+        "visible_size": list(visible_hw[::-1]),
+    }
+    edited = with_values(text, values)
     expected = dict(before)
-    expected[TABLE] = {**before.get(TABLE, {}), KEY: rounded(homography_33)}
+    expected[TABLE] = {**before.get(TABLE, {}), **values}
     if edited is None or _parsed(edited, path) != expected:
         raise ContractError(
             f"{path}: cannot put the homography in without touching the rest; write the table as "
-            f"[{TABLE}] on a line of its own, or add {homography_text(homography_33)!r} yourself"
+            f"[{TABLE}] on a line of its own, or add {_lines_of(values)!r} yourself"
         )
     former = path.with_name(f"{path.name}.bak")
     with atomic.replacing(former) as temporary:
@@ -53,27 +60,39 @@ def write_homography(path: Path, homography_33: NDArray[np.float64]) -> Path:
     return former
 
 
-def with_homography(text: str, homography_33: NDArray[np.float64]) -> str | None:
-    """Returns the TOML text with the homography in it, or None where it has no safe place."""
+def with_values(text: str, values: Mapping[str, list[Any]]) -> str | None:
+    """Returns the TOML text with these arrays in [registration], or None where they have no safe place.
+
+    One that is there is replaced where it stands, the others are put below the header.
+    """
     newline = "\r\n" if "\r\n" in text else "\n"
-    value = homography_text(homography_33)
+    for key, value in reversed(list(values.items())):
+        edited = _with_value(text, key, repr(value), newline)
+        if edited is None:
+            return None
+        text = edited
+    return text
+
+
+def _with_value(text: str, key: str, value: str, newline: str) -> str | None:
     lines = list(_lines_outside_values(text))
     start = next((end for begin, end in lines if _HEADER.fullmatch(text[begin:end].rstrip("\r\n"))), None)
     if start is None:
         body = text if not text or text.endswith("\n") else text + newline
         gap = newline if body.strip() else ""
-        return f"{body}{gap}[{TABLE}]{newline}{KEY} = {value}{newline}"
+        return f"{body}{gap}[{TABLE}]{newline}{key} = {value}{newline}"
+    pattern = re.compile(rf"[ \t]*(?:{key}|\"{key}\"|'{key}')[ \t]*=[ \t]*")
     for begin, _ in lines:
         if begin < start:
             continue
         if _ANY_HEADER.match(text, begin):
             break
-        key = _KEY.match(text, begin)
-        if key is not None:
-            end = _end_of_array(text, key.end())
-            return None if end is None else text[: key.end()] + value + text[end:]
+        found = pattern.match(text, begin)
+        if found is not None:
+            end = _end_of_array(text, found.end())
+            return None if end is None else text[: found.end()] + value + text[end:]
     head = text[:start] if text[:start].endswith("\n") else text[:start] + newline
-    return f"{head}{KEY} = {value}{newline}{text[start:]}"
+    return f"{head}{key} = {value}{newline}{text[start:]}"
 
 
 def rounded(homography_33: NDArray[np.float64]) -> list[list[float]]:
@@ -81,10 +100,8 @@ def rounded(homography_33: NDArray[np.float64]) -> list[list[float]]:
     return [[float(f"{number:.10g}") for number in row] for row in homography_33.tolist()]
 
 
-def homography_text(homography_33: NDArray[np.float64]) -> str:
-    """The matrix as one line of TOML."""
-    rows = ("[" + ", ".join(repr(number) for number in row) + "]" for row in rounded(homography_33))
-    return "[" + ", ".join(rows) + "]"
+def _lines_of(values: Mapping[str, list[Any]]) -> str:
+    return "; ".join(f"{key} = {value!r}" for key, value in values.items())
 
 
 def _lines_outside_values(text: str) -> Iterator[tuple[int, int]]:

@@ -96,25 +96,28 @@ class Composer:
         return self._pairing.due_ns(visible.time_ns)
 
     def take_over(self, other: Composer) -> None:
-        """Goes on where the composer of another rig leaves off: by itself that is no step in the picture."""
+        """Goes on where the composer of another rig leaves off: by itself that is no step in the picture.
+
+        ContractError where the cameras' pictures of now cannot be registered as this one's rig says.
+        """
         self._pairing.take_over(other._pairing)
         self.thermal.take_over(other.thermal)
         self._registration.take_over(other._registration)
         self._smoother.take_over(other._smoother)
         self._cuts, self.cuts = other._cuts, other.cuts
         self._last_visible, self._last_fused_ns = other._last_visible, other._last_fused_ns
+        if self._last_visible is not None:
+            self._registration.cropped(self._last_visible)
 
     def from_visible(self, frame: Frame) -> Composed:
         """Returns the frame fused with its partner; without one, the frame as it is."""
         stage = self._times.stage
-        frame = self._registration.cropped(frame)
         self._last_visible = frame
+        frame = self._registration.cropped(frame)
         with stage("pair"):
             choice = self._pairing.choose(frame.time_ns)
         if choice is None:
-            self._last_fused_ns = None
-            own = _picture(frame, frame.luma_hw)
-            return Composed(own, "visible-only", is_full_range=frame.is_full_range, visible=own)
+            return self.alone(frame)
         with stage("luma range"):
             visible_hw = frame.luma_hw if frame.is_full_range else to_full_range(frame.luma_hw)
         warped_hw = self._infrared_on_visible(choice.frame, _size(visible_hw))
@@ -138,6 +141,12 @@ class Composer:
             self.thermal.config.palette,
         )
 
+    def alone(self, frame: Frame) -> Composed:
+        """Returns the visible frame as it is."""
+        self._last_fused_ns = None
+        own = _picture(frame, frame.luma_hw)
+        return Composed(own, "visible-only", is_full_range=frame.is_full_range, visible=own)
+
     def _state(self, is_held: bool) -> State:
         """What a fused picture is, by what fused it."""
         if self._fuser.is_passing_through:
@@ -147,6 +156,8 @@ class Composer:
     def from_infrared(self) -> Composed | None:
         """Returns the newest infrared frame in the rig's palette, laid where the visible one was last."""
         frame, visible = self._pairing.newest(), self._last_visible
+        if visible is not None:
+            visible = self._registration.cropped(visible)
         self._last_fused_ns = None
         if frame is None:
             return None

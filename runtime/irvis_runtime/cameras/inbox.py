@@ -9,6 +9,9 @@ from collections import deque
 from .frames import Frame
 from .pairing import KEPT_FRAMES
 
+LATE_S = 0.003
+"""By so much later than expected is an infrared frame still waited for; USB and threads delay one as much."""
+
 
 class Inbox:
     """Holds the newest visible frame and the last infrared ones; what is overwritten is counted.
@@ -58,13 +61,16 @@ class Inbox:
     def await_infrared(self, due_ns: int, wait_s: float) -> list[Frame]:
         """Waits for the infrared frame of that time; returns those since the last call.
 
-        At once where it cannot be here within `wait_s`, by the delay of the last one.
+        It is expected with the delay of the last one. At once where that is later than `wait_s` from now, or
+        over; a further visible frame ends the wait.
         """
         with self._condition:
             expected_s = (due_ns + self._infrared_delay_ns - time.monotonic_ns()) / 1e9
-            if expected_s < wait_s:
+            if -LATE_S < expected_s < wait_s:
                 self._is_infrared_awaited = True
-                self._condition.wait_for(lambda: self._infrared, wait_s)
+                self._condition.wait_for(
+                    lambda: self._infrared or self._visible, min(wait_s, expected_s + LATE_S)
+                )
                 self._is_infrared_awaited = False
             infrared = list(self._infrared)
             self._infrared.clear()

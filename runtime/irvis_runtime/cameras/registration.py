@@ -26,7 +26,9 @@ class Registration:
     """Warps infrared pictures onto the visible picture's pixels; the warp is made once for a pair of sizes.
 
     `homography`: 3x3, infrared pixel (x, y, 1) -> visible pixel, pixel centres at whole numbers. None
-    stretches the infrared picture onto the whole visible one.
+    stretches the infrared picture onto the whole visible one. `shift_33`: then moves it by visible pixels.
+    Both are of pictures of `sizes`, infrared and visible, or else of the first ones that come; others are
+    taken as the same view in other pixels.
     """
 
     def __init__(
@@ -34,10 +36,12 @@ class Registration:
         homography: Sequence[Sequence[float]] | None,
         shift_33: NDArray[np.float64] | None = None,
         crops: bool = False,
+        sizes: tuple[Size | None, Size | None] = (None, None),
     ) -> None:
         self._homography = None if homography is None else np.array(homography, np.float64)
-        self._shift_33 = np.eye(3) if shift_33 is None else shift_33
+        self._shift_33 = shift_33
         self._crops = crops
+        self._calibrated = sizes
         self._infrared_hw: Size | None = None
         self._window: tuple[Size, Size, Window] | None = None
         self._sizes: tuple[Size, Size] | None = None
@@ -50,15 +54,23 @@ class Registration:
         shift_33 = None
         if config.focal_px is not None and config.baseline_m is not None:
             shift_33 = parallax_33(config.focal_px, config.baseline_m, config.calibrated_m, config.distance_m)
-        return cls(config.homography, shift_33, config.crop == "common")
+        sizes = (_size_hw(config.infrared_size), _size_hw(config.visible_size))
+        return cls(config.homography, shift_33, config.crop == "common", sizes)
 
     def see_infrared(self, size_hw: Size) -> None:
         """Takes the size of the infrared camera's pictures, on which the common view depends."""
         self._infrared_hw = size_hw
 
     def take_over(self, other: Registration) -> None:
-        """Goes on with the infrared camera's size, so that the common view is known from the first frame."""
+        """Goes on with the infrared camera's size, so that the common view is known from the first frame.
+
+        And with the sizes that a homography is of, where it is the same one and the rig does not tell them.
+        """
         self._infrared_hw = other._infrared_hw
+        one, two = self._homography, other._homography
+        if one is two or (one is not None and two is not None and np.array_equal(one, two)):
+            infrared_hw, visible_hw = self._calibrated
+            self._calibrated = infrared_hw or other._calibrated[0], visible_hw or other._calibrated[1]
 
     def cropped(self, frame: Frame) -> Frame:
         """Returns the visible frame, or the part of it that both cameras see where the rig asks for that.
@@ -122,8 +134,23 @@ class Registration:
             self._warp = _by_maps(x_hw, y_hw, infrared_hw)
 
     def _full_homography(self, infrared_hw: Size, visible_hw: Size) -> NDArray[np.float64]:
-        base_33 = stretch(infrared_hw, visible_hw) if self._homography is None else self._homography
-        return np.asarray(self._shift_33 @ base_33)
+        if self._homography is None and self._shift_33 is None:
+            return stretch(infrared_hw, visible_hw)
+        of_infrared_hw, of_visible_hw = self._calibrated[0] or infrared_hw, self._calibrated[1] or visible_hw
+        self._calibrated = of_infrared_hw, of_visible_hw
+        onto_33 = stretch(of_infrared_hw, of_visible_hw) if self._homography is None else self._homography
+        if self._shift_33 is not None:
+            onto_33 = self._shift_33 @ onto_33
+        if of_infrared_hw != infrared_hw:
+            onto_33 = onto_33 @ stretch(infrared_hw, of_infrared_hw)
+        if of_visible_hw != visible_hw:
+            onto_33 = stretch(of_visible_hw, visible_hw) @ onto_33
+        return np.asarray(onto_33)
+
+
+def _size_hw(size: tuple[int, int] | None) -> Size | None:
+    """Width and height, as a rig has them, the other way round."""
+    return None if size is None else (size[1], size[0])
 
 
 def stretch(infrared_hw: Size, visible_hw: Size) -> NDArray[np.float64]:

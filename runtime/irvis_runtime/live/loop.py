@@ -29,6 +29,7 @@ from irvis_runtime.states import State, Statistics
 
 from .lettering import slate, with_corner
 from .live_fuser import LiveFuser
+from .misfits import Misfits
 from .profile import Profile
 from .reload import Reloader
 from .status import Teller
@@ -60,7 +61,7 @@ class Live:
         """Pictures that went out without a camera."""
         self.started_s = self._picture_s = self._slate_s = time.monotonic()
         self._last: Picture | None = None
-        self._is_misfit_told = False
+        self._misfits = Misfits()
         self._presence = {"visible": Presence(0.0, 0.0), "infrared": Presence(0.0, 0.0)}
         self.branches = [
             Branch(make_sink(output, log), platform, log, view=output.view, times=self._times)
@@ -117,12 +118,14 @@ class Live:
         finally:
             teller.stopping()
             if self._profile is not None:
-                facts = {"backend": fuser.backend, "precision": fuser.precision, "kernels": kind_of_kernels()}
-                self._profile.write(self.statistics.frames, facts)
+                self._profile.end(self.statistics.frames)
             self._stop()
             self.state = "stopped"
             teller.close()
             gc.unfreeze()
+        if self._profile is not None:
+            facts = {"backend": fuser.backend, "precision": fuser.precision, "kernels": kind_of_kernels()}
+            self._profile.write(facts)
 
     def _camera(self, role: Role, config: CameraConfig, platform: Platform) -> Camera:
         put = self.inbox.put_visible if role == "visible" else self.inbox.put_infrared
@@ -174,7 +177,11 @@ class Live:
         if rig is None:
             return
         composer = Composer(fuser, rig, self._times)
-        composer.take_over(self.composer)
+        try:
+            composer.take_over(self.composer)
+        except ContractError as error:
+            log(f"the rig was not reloaded: {error}", event="reload", is_done=False)
+            return
         self.composer, self.rig = composer, rig
         self._set_limits()
         for branch, output in zip(self.branches, rig.output, strict=True):
@@ -185,16 +192,27 @@ class Live:
         """Waits for a frame; where it makes a picture, hands that to every output."""
         self.inbox.wakes_for_infrared = self._is_visible_away()
         visible, infrared = self.inbox.take(WAIT_S)
-        for frame in infrared:
-            self._take_infrared(frame)
-        composed = None
+        taken = [self._take_infrared(frame) for frame in infrared]
         if visible is not None:
             self._await_partner(visible)
-            composed = self.composer.from_visible(visible)
-        elif infrared and self._is_visible_away():
-            composed = self.composer.from_infrared()
+        composed = self._composed(visible, any(taken))
         if composed is not None:
             self._put_out(composed)
+
+    def _composed(self, visible: Frame | None, has_infrared: bool) -> Composed | None:
+        """The picture of what came; a visible frame that fits no infrared one ends a start, or goes alone."""
+        composed = None
+        try:
+            if visible is not None:
+                composed = self.composer.from_visible(visible)
+            elif has_infrared and self._is_visible_away():
+                composed = self.composer.from_infrared()
+        except ContractError as error:
+            self._misfits.tell("visible", error, may_raise=self.statistics.frames == 0)
+            return None if visible is None else self.composer.alone(visible)
+        if composed is not None:
+            self._misfits.forget("visible")
+        return composed
 
     def _await_partner(self, visible: Frame) -> None:
         """Waits a little for an infrared frame that is on its way and nearer in time than those here.
@@ -207,18 +225,15 @@ class Live:
             for frame in self.inbox.await_infrared(due_ns, self.rig.limits.wait_ms / 1e3):
                 self._take_infrared(frame)
 
-    def _take_infrared(self, frame: Frame) -> None:
-        """Hands the frame on; one that is not of the rig's sensor ends a start, but never a flight."""
+    def _take_infrared(self, frame: Frame) -> bool:
+        """Hands the frame on, and says whether it could; one that is not of the rig's sensor ends a start."""
         try:
             self.composer.add_infrared(frame)
         except ContractError as error:
-            if not self.statistics.frames:
-                raise
-            if not self._is_misfit_told:
-                log(str(error), camera="infrared")
-            self._is_misfit_told = True
-        else:
-            self._is_misfit_told = False
+            self._misfits.tell("infrared", error, may_raise=self.statistics.frames == 0)
+            return False
+        self._misfits.forget("infrared")
+        return True
 
     def _put_out(self, composed: Composed) -> None:
         self._last = composed.picture
@@ -258,7 +273,8 @@ class Live:
         limits = self.rig.limits
         if now_s - self.started_s > 1.5 * limits.start_ms / 1e3:
             self._check_frames(now_s)
-        silence_s = max(limits.lost_ms / 1e3, PATIENCE * (self.visible.period_s or self.infrared.period_s))
+        shown = self.infrared if self._is_visible_away() else self.visible
+        silence_s = max(limits.lost_ms / 1e3, PATIENCE * shown.period_s)
         if self.statistics.frames and now_s - self._picture_s > silence_s:
             self.state = "no-cameras"
             self._put_slate(now_s)

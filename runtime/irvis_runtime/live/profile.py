@@ -44,25 +44,29 @@ class Profile:
 
     def __init__(self, path: Path) -> None:
         self.path, self.times = path, StageTimes()
-        self._frames: int | None = None
+        self._first: int | None = None
+        self._frames = 0
         self._cpu_s = self._wall_s = 0.0
 
     def follow(self, frames: int) -> None:
         """Begins where `frames` pictures, the warm-up, are out."""
-        if self._frames is None and frames >= WARM_UP_FRAMES:
+        if self._first is None and frames >= WARM_UP_FRAMES:
             self.times.clear()
-            self._frames, self._cpu_s, self._wall_s = frames, time.process_time(), time.monotonic()
+            self._first, self._cpu_s, self._wall_s = frames, time.process_time(), time.monotonic()
 
-    def write(self, frames: int, facts: dict[str, Any]) -> None:
+    def end(self, frames: int) -> None:
+        """Ends after `frames` pictures: what stopping costs does not count."""
+        self._frames = 0 if self._first is None else frames - self._first
+        self._cpu_s, self._wall_s = time.process_time() - self._cpu_s, time.monotonic() - self._wall_s
+
+    def write(self, facts: dict[str, Any]) -> None:
         """Writes the table; null where no picture followed the warm-up."""
-        count = 0 if self._frames is None else frames - self._frames
-        cpu_ms = 1e3 * (time.process_time() - self._cpu_s)
-        wall_s = time.monotonic() - self._wall_s
+        count = self._frames
         table = {
             **facts,
             "frames": count,
-            "fps": round(count / wall_s, 2) if count else None,
-            "process_cpu_ms_per_frame": round(cpu_ms / count, 4) if count else None,
+            "fps": round(count / self._wall_s, 2) if count else None,
+            "process_cpu_ms_per_frame": round(1e3 * self._cpu_s / count, 4) if count else None,
             "stages": self.times.to_mapping(),
             "cpus": len(os.sched_getaffinity(0)),
             "load_average": load_average(),

@@ -60,8 +60,11 @@ def test_points_change_the_rig_and_nothing_else_in_it(calibrate: Run, tmp_path: 
     homography = load_rig(rig).registration.homography
     assert homography is not None
     assert np.array(homography) == pytest.approx(TRUE_33, abs=0.3)
+    assert load_rig(rig).registration.infrared_size == (160, 120)
+    assert load_rig(rig).registration.visible_size == (320, 240)
+    written = ("homography", "infrared_size", "visible_size")
     lines = rig.read_text().splitlines()
-    assert [line for line in lines if not line.startswith("homography")] == RIG.splitlines()
+    assert [line for line in lines if not line.startswith(written)] == RIG.splitlines()
     assert (tmp_path / "rig.toml.bak").read_text() == RIG
     picture = cv2.imread(str(tmp_path / "rig.calibration.png"))
     assert picture is not None

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from irvis_runtime.calibration.rig_writing import rounded, with_homography, write_homography
+from irvis_runtime.calibration.rig_writing import rounded, with_values, write_registration
 from irvis_runtime.config import parse_toml
 from irvis_runtime.errors import ContractError
 
@@ -22,7 +22,7 @@ CAMERAS = '[visible]\nsource = "test://"\n[infrared]\nsource = "test://"\n'
 
 
 def edited(text: str) -> str:
-    result = with_homography(text, NEW_33)
+    result = with_values(text, {"homography": NEW})
     assert result is not None
     return result
 
@@ -126,13 +126,28 @@ def test_the_file_is_replaced_and_the_former_one_kept(tmp_path: Path) -> None:
     path = tmp_path / "rig.toml"
     path.write_bytes(b"# h\xc3\xa4nd-made\r\n[registration]\r\n")
     path.chmod(0o640)
-    former = write_homography(path, NEW_33)
+    former = write_registration(path, NEW_33, (512, 640), (720, 1280))
     assert former == tmp_path / "rig.toml.bak"
     assert former.read_bytes() == b"# h\xc3\xa4nd-made\r\n[registration]\r\n"
-    assert path.read_bytes() == b"# h\xc3\xa4nd-made\r\n[registration]\r\n" + LINE.encode() + b"\r\n"
+    written = (LINE, "infrared_size = [640, 512]", "visible_size = [1280, 720]")
+    assert path.read_bytes() == b"\r\n".join(
+        [b"# h\xc3\xa4nd-made", b"[registration]", *(line.encode() for line in written), b""]
+    )
     if sys.platform != "win32":
         assert path.stat().st_mode & 0o777 == 0o640
     assert sorted(file.name for file in tmp_path.iterdir()) == ["rig.toml", "rig.toml.bak"]
+
+
+def test_sizes_are_replaced_where_they_stand() -> None:
+    text = (
+        "[registration]\nvisible_size = [1, 2] # old\ncrop = 'none'\nhomography = [[9]]\n"
+        "[a]\nvisible_size=[3]\n"
+    )
+    after = with_values(text, {"homography": NEW, "infrared_size": [8, 6], "visible_size": [16, 12]})
+    assert after == (
+        f"[registration]\ninfrared_size = [8, 6]\nvisible_size = [16, 12] # old\ncrop = 'none'\n{LINE}\n"
+        "[a]\nvisible_size=[3]\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -148,6 +163,6 @@ def test_what_cannot_be_edited_safely_is_left_alone(tmp_path: Path, text: str) -
     path = tmp_path / "rig.toml"
     path.write_text(text)
     with pytest.raises(ContractError, match="cannot put the homography in"):
-        write_homography(path, NEW_33)
+        write_registration(path, NEW_33, (512, 640), (720, 1280))
     assert path.read_text() == text
     assert [file.name for file in tmp_path.iterdir()] == ["rig.toml"]

@@ -53,7 +53,7 @@ def test_a_frame_that_is_awaited_wakes_and_one_that_is_here_is_not_waited_for() 
     inbox.wakes_for_infrared = False
     late = threading.Timer(0.1, inbox.put_infrared, [frame(7)])
     late.start()
-    assert times(inbox.await_infrared(time.monotonic_ns(), 60.0)) == [7]
+    assert times(inbox.await_infrared(time.monotonic_ns() + 30_000 * MS, 60.0)) == [7]
     late.join()
     # Its delay since its capture was the machine's uptime: the next one's is told anew.
     now_ns = time.monotonic_ns()
@@ -74,4 +74,22 @@ def test_what_cannot_come_in_time_is_not_waited_for() -> None:
 
 def test_a_frame_that_stays_away_is_given_up() -> None:
     inbox = Inbox()
-    assert inbox.await_infrared(time.monotonic_ns(), 0.05) == []
+    assert inbox.await_infrared(time.monotonic_ns(), 60.0) == []
+    assert inbox.await_infrared(time.monotonic_ns() + 50 * MS, 60.0) == []
+
+
+def test_what_should_have_come_long_ago_is_not_waited_for() -> None:
+    inbox = Inbox()
+    overdue_ns, start_s = time.monotonic_ns() - 60_000 * MS, time.monotonic()
+    assert inbox.await_infrared(overdue_ns, 60.0) == []
+    assert time.monotonic() - start_s < 50
+
+
+def test_a_further_visible_frame_ends_the_wait() -> None:
+    inbox = Inbox()
+    further = threading.Timer(0.1, inbox.put_visible, [frame(7)])
+    further.start()
+    assert inbox.await_infrared(time.monotonic_ns() + 50_000 * MS, 60.0) == []
+    further.join()
+    visible, _ = inbox.take(0)
+    assert visible is not None

@@ -205,3 +205,51 @@ def test_the_rigs_distance_moves_the_infrared() -> None:
     assert np.array_equal(warped_hw[:16, 2:], infrared_hw[4:, :28])
     same = RegistrationConfig(focal_px=400.0, baseline_m=(0.05, 0), calibrated_m=3.0, distance_m=3.0)
     assert Registration.of_rig(same).warp(infrared_hw, (20, 30)) is infrared_hw
+
+
+def resized(picture_hw: NDArray[np.uint8], size_hw: tuple[int, int]) -> NDArray[np.uint8]:
+    return np.asarray(cv2.resize(picture_hw, size_hw[::-1], interpolation=cv2.INTER_AREA), np.uint8)
+
+
+OTHER_SIZES = [((40, 50), (22, 30)), ((20, 25), (44, 60)), ((20, 25), (22, 30)), ((80, 100), (88, 120))]
+
+
+@pytest.mark.parametrize("near", [False, True])
+@pytest.mark.parametrize("sizes", OTHER_SIZES)
+def test_other_sizes_are_the_same_view_in_other_pixels(
+    sizes: tuple[tuple[int, int], tuple[int, int]], near: bool
+) -> None:
+    """As after a camera came back in another mode: where a thing was in the picture, there it stays."""
+    shift_33 = np.array([[1.0, 0, 2], [0, 1, -1], [0, 0, 1]]) if near else None
+    registration = Registration([[1.1, 0.05, 3], [-0.04, 1.05, 2], [1e-4, 0, 1]], shift_33)
+    rows, columns = np.mgrid[0:80, 0:100]
+    scene_hw = (127 + 60 * np.sin(columns / 13) + 60 * np.cos(rows / 11)).astype(np.uint8)
+    first_hw = registration.warp(resized(scene_hw, (40, 50)), (44, 60))
+    other_hw = registration.warp(resized(scene_hw, sizes[0]), sizes[1])
+    expected_hw = cv2.resize(first_hw, sizes[1][::-1], interpolation=cv2.INTER_LINEAR)
+    assert np.abs(other_hw.astype(int) - expected_hw)[4:-4, 4:-4].max() <= 8
+
+
+MATRIX = ((1.0, 0.0, 6.0), (0.0, 1.0, 2.0), (0.0, 0.0, 1.0))
+
+
+def test_the_rig_tells_the_sizes_that_its_homography_is_of() -> None:
+    told = RegistrationConfig(homography=MATRIX, infrared_size=(60, 40), visible_size=(60, 40))
+    registration = Registration.of_rig(told)
+    warped_hw = registration.warp(picture(20, 30), (20, 30))
+    moved = Registration([[1, 0, 3], [0, 1, 1], [0, 0, 1]]).warp(picture(20, 30), (20, 30))
+    assert np.array_equal(warped_hw, moved)
+
+
+@pytest.mark.parametrize(("matrix", "expected_px"), [(MATRIX, 3), (((1, 0, 8), (0, 1, 2), (0, 0, 1)), 8)])
+def test_a_reload_keeps_the_first_sizes_for_the_same_homography(
+    matrix: tuple[tuple[float, float, float], ...], expected_px: int
+) -> None:
+    """Another one was taken since then, with the pictures as they are now."""
+    before = Registration([list(row) for row in MATRIX])
+    before.warp(picture(40, 60), (40, 60))
+    after = Registration([list(row) for row in matrix])
+    after.take_over(before)
+    warped_hw = after.warp(picture(20, 30), (20, 30))
+    kept_hw = picture(20, 30)[: 20 - (2 if expected_px == 8 else 1), : 30 - expected_px]
+    assert np.array_equal(warped_hw[-kept_hw.shape[0] :, expected_px:], kept_hw)
