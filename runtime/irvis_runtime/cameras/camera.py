@@ -30,6 +30,8 @@ from .source import Source
 CameraState = Literal["starting", "running", "lost", "over"]
 
 POLL_S = 0.05
+BUS_S = 1.0
+"""How often the bus is read while frames come: a stream's tags pile up there, and an error may be among them."""
 BACK_OFF_S = (0.5, 8.0)
 """The first and the longest pause before a lost camera is opened again; each doubles the last."""
 REVIVE_AFTER = 2
@@ -198,16 +200,20 @@ class Camera:
     def _pull_until_stopped(self, pipeline: Any, reader: FrameReader, feeder: Feeder | None) -> str:
         Gst = gst()
         appsink = pipeline.get_by_name("frames")
-        last_frame_s, limit_s = time.monotonic(), self._start_s
+        last_frame_s = bus_read_s = time.monotonic()
+        limit_s = self._start_s
         while not self._stopping.is_set():
             with self._times.stage(f"pull {self.role}"):
                 sample = appsink.try_pull_sample(round(POLL_S * Gst.SECOND))
                 fault = "" if sample is None else self._take(sample, reader)
             if fault:
                 return fault
+            now_s = time.monotonic()
             if sample is not None:
-                last_frame_s, limit_s = time.monotonic(), self._restart_s
-                continue
+                last_frame_s, limit_s = now_s, self._restart_s
+                if now_s - bus_read_s < BUS_S:
+                    continue
+            bus_read_s = now_s
             # After the end of a stream try_pull_sample returns at once: the bus is waited for instead.
             reason = stop_reason(pipeline, 10 * Gst.MSECOND if appsink.is_eos() else 0)
             if reason is None and feeder is not None:
