@@ -45,7 +45,7 @@ class Spell:
         self._frames = 0
 
     def take(self, time_ns: int, limit_ms: float) -> bool:
-        """Takes one more frame with the fault; returns whether it lasts `limit_ms` without an interruption."""
+        """Takes one more frame with the fault; returns whether it lasts `limit_ms`, uninterrupted."""
         if self._began_ns is None:
             self._began_ns, self._frames = time_ns, 0
         self._frames += 1
@@ -79,7 +79,7 @@ class Health:
 
     @property
     def is_out(self) -> bool:
-        """Whether the camera was frozen or black and has shown nothing else yet: its frames are no picture."""
+        """Whether the camera was frozen or black and has shown nothing else yet: its frames are withheld."""
         return self._frozen.is_proven or self._black.is_proven
 
     def restart(self) -> None:

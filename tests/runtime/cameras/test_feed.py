@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("gstreamer")
 @pytest.mark.parametrize("kind", [ContractError, BackendError, OSError])
 def test_a_picture_that_cannot_be_made_is_the_reason(kind: type[Exception]) -> None:
     """Not the silence that follows."""
-    made = []
+    made: list[int] = []
 
     def make(index: int) -> Any:
         if len(made) == 3:
