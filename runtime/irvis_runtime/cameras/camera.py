@@ -31,7 +31,7 @@ CameraState = Literal["starting", "running", "lost", "over"]
 
 POLL_S = 0.05
 BUS_S = 1.0
-"""How often the bus is read while frames come: a stream's tags pile up there, and errors may be among them."""
+"""The bus is read so often while frames come: a stream's tags pile up there, and errors come among them."""
 BACK_OFF_S = (0.5, 8.0)
 """The first and the longest pause before a lost camera is opened again; each doubles the last."""
 REVIVE_AFTER = 2
