@@ -182,7 +182,10 @@ def stop_pipeline(pipeline: Any) -> None:
 
 
 def stop_reason(pipeline: Any, timeout_ns: int = 0) -> str | None:
-    """Returns why the pipeline has stopped ("end of stream" or its error's text), or None while it runs."""
+    """Returns why the pipeline has stopped ("end of stream" or its error's text), or None while it runs.
+
+    Every other message is taken off the bus and dropped.
+    """
     Gst = gst()
     wanted = Gst.MessageType.ERROR | Gst.MessageType.EOS
     message = pipeline.get_bus().timed_pop_filtered(timeout_ns, wanted)

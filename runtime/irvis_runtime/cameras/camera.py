@@ -30,17 +30,20 @@ from .source import Source
 CameraState = Literal["starting", "running", "lost", "over"]
 
 POLL_S = 0.05
+BUS_S = 1.0
+"""The bus is read so often while frames come: a stream's tags pile up there, and errors come among them."""
 BACK_OFF_S = (0.5, 8.0)
 """The first and the longest pause before a lost camera is opened again; each doubles the last."""
 REVIVE_AFTER = 2
-"""Openings in a row without a frame, after which more than opening again is tried."""
+"""Openings in a row without any frame, after which more than opening again is tried."""
 
 
 class Camera:
     """Opens a source, hands its frames to `deliver` from its own thread, and opens it again after a failure.
 
     `restart_s`: without a frame for so long the source is closed and opened again; `start_s` for its first
-    one. `health`: when frames that come count as none (`Health`); a source that is certain is not judged.
+    one. `health`: when frames that come count as none (`Health`), and the camera stays lost though it sends;
+    a source that is certain is not judged.
     `report` gets one line when the camera comes, goes, changes its form, or cannot be opened. BackendError
     where GStreamer lacks an element.
     """
@@ -78,6 +81,8 @@ class Camera:
         self._identity: Identity | None = None
         self._stopping = threading.Event()
         self._epoch_ns = self._next_base_ns = 0
+        self._has_sent = False
+        """Whether a frame came in this opening, be it delivered or withheld."""
         self._thread = threading.Thread(target=self._run, name=f"camera-{role}", daemon=True)
 
     @property
@@ -117,7 +122,7 @@ class Camera:
     def _run_until_stopped(self) -> None:
         pause_s, failed_openings = BACK_OFF_S[0], 0
         while not self._stopping.is_set():
-            frames_before = self.frames
+            frames_before, self._has_sent = self.frames, False
             try:
                 reason = self._play()
             except BackendError as error:
@@ -134,9 +139,9 @@ class Camera:
                 self._tell("over", reason)
                 return
             if self.frames > frames_before:
-                pause_s, failed_openings = BACK_OFF_S[0], 0
-            else:
-                failed_openings += 1
+                pause_s = BACK_OFF_S[0]
+            # One that sends black pictures opens well: it waits longer, but nothing else is tried.
+            failed_openings = 0 if self._has_sent else failed_openings + 1
             self._tell("lost", reason, f"; trying again in {pause_s:g} s")
             if failed_openings >= REVIVE_AFTER and self.source.revive is not None:
                 self.source.revive(self._revival)
@@ -195,16 +200,20 @@ class Camera:
     def _pull_until_stopped(self, pipeline: Any, reader: FrameReader, feeder: Feeder | None) -> str:
         Gst = gst()
         appsink = pipeline.get_by_name("frames")
-        last_frame_s, limit_s = time.monotonic(), self._start_s
+        last_frame_s = bus_read_s = time.monotonic()
+        limit_s = self._start_s
         while not self._stopping.is_set():
             with self._times.stage(f"pull {self.role}"):
                 sample = appsink.try_pull_sample(round(POLL_S * Gst.SECOND))
                 fault = "" if sample is None else self._take(sample, reader)
             if fault:
                 return fault
+            now_s = time.monotonic()
             if sample is not None:
-                last_frame_s, limit_s = time.monotonic(), self._restart_s
-                continue
+                last_frame_s, limit_s = now_s, self._restart_s
+                if now_s - bus_read_s < BUS_S:
+                    continue
+            bus_read_s = now_s
             # After the end of a stream try_pull_sample returns at once: the bus is waited for instead.
             reason = stop_reason(pipeline, 10 * Gst.MSECOND if appsink.is_eos() else 0)
             if reason is None and feeder is not None:
@@ -216,15 +225,15 @@ class Camera:
         return "stopped"
 
     def _take(self, sample: Any, reader: FrameReader) -> str:
-        """Delivers the sample's frame, or returns what is wrong with it."""
+        """Delivers the sample's frame, withholds it, or returns what is wrong with it."""
         reader.latency_ns = self._latency_ns
         frame = reader.read(sample)
         form = reader.form
-        fault = ""
+        self._has_sent = True
         if self._health is not None and form is not None:
             fault = self._health.fault(frame, form.fps)
-        if fault:
-            return fault
+            if fault or self._health.is_out:
+                return fault
         if reader.duration_ns is not None:
             self._next_base_ns = frame.time_ns + self._latency_ns + reader.duration_ns
         self.frames += 1

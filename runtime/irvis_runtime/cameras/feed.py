@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from irvis_runtime.errors import ContractError
+from irvis_runtime.errors import BackendError, ContractError
 from irvis_runtime.gstreamer import gst
 
 APPSRC = "appsrc name=feed is-live=true format=time block=true max-buffers=2"
@@ -54,7 +54,7 @@ class Feeder:
     def _run(self) -> None:
         try:
             self._push_until_stopped()
-        except ContractError as error:
+        except (BackendError, ContractError, OSError) as error:
             self.failure = str(error)
 
     def _push_until_stopped(self) -> None:

@@ -199,11 +199,16 @@ class RawFrames:
                 f"{path}: expected whole frames of {self._frame_bytes} bytes ({width}x{height} "
                 f"{options.format}), got {size} bytes; correct width, height or format"
             )
-        self._file = path.open("rb", buffering=0)
+        self._path, self._file = path, path.open("rb", buffering=0)
 
     def buffer(self, number: int) -> Any:
-        """Returns the frame as a Gst.Buffer."""
-        return read_buffer(self._file.fileno(), number * self._frame_bytes, self._frame_bytes)
+        """Returns the frame as a Gst.Buffer; ContractError where the file is cut or its disk fails."""
+        try:
+            return read_buffer(self._file.fileno(), number * self._frame_bytes, self._frame_bytes)
+        except (ContractError, OSError) as error:
+            raise ContractError(
+                f"{self._path}: frame {number} cannot be read ({error}); check the file and its disk"
+            ) from error
 
 
 def _existing_file(uri: Uri) -> Path:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
+from operator import sub
 
 import numpy as np
 
 from .frames import Frame
+from .presence import PATIENCE
 
 SAMPLE = 16
 """Every sixteenth pixel each way is looked at first: 1200 of a 640x480 picture."""
-FROZEN_REPEATS = 3
+REPEATS = 3
+"""From fewer frames after the first neither frozen nor black is concluded, however long they took."""
 BLACK_LEVEL = 8
 """Levels of 255 above black that no pixel of the sample passes; a lens cap gives 0 to 4, a night sky more."""
+PAUSE_S = 1.0
+"""After so long without a frame, or 2.5 periods, frozen and black are timed anew."""
 RATE_WINDOW_S = (5.0, 80.0)
 """The shortest and the longest time over which a camera is called slow; each verdict doubles it."""
 
@@ -27,6 +35,33 @@ class HealthLimits:
     slow_fps: float = 0.0
 
 
+class Spell:
+    """Frames in a row that show one fault; the fault is proven once they have come for long enough."""
+
+    def __init__(self) -> None:
+        self.is_proven = False
+        """Whether the fault was proven, in this opening or an earlier one, and not seen to be gone since."""
+        self._began_ns: int | None = None
+        self._frames = 0
+
+    def take(self, time_ns: int, limit_ms: float) -> bool:
+        """Takes one more frame with the fault; returns whether it lasts `limit_ms`, uninterrupted."""
+        if self._began_ns is None:
+            self._began_ns, self._frames = time_ns, 0
+        self._frames += 1
+        lasts = self._frames > REPEATS and time_ns - self._began_ns >= limit_ms * 1e6
+        self.is_proven = self.is_proven or lasts
+        return lasts
+
+    def interrupt(self) -> None:
+        """Begins to time it anew: no frames came, which tells nothing of the fault."""
+        self._began_ns = None
+
+    def end(self) -> None:
+        """The fault is gone."""
+        self.is_proven, self._began_ns = False, None
+
+
 class Health:
     """Judges a camera by its frames; it outlives a camera's restarts, so that a frozen one stays frozen.
 
@@ -37,60 +72,89 @@ class Health:
     def __init__(self, limits: HealthLimits) -> None:
         self.limits = limits
         self._last: Frame | None = None
-        self._repeats = 0
-        self._changed_ns: int | None = None
-        self._lit_ns: int | None = None
+        self._last_ns: int | None = None
+        self._frozen, self._black = Spell(), Spell()
         self._window_s = RATE_WINDOW_S[0]
         self._times_ns: deque[int] = deque(maxlen=4096)
 
+    @property
+    def is_out(self) -> bool:
+        """Whether the camera was frozen or black and has shown nothing else yet: its frames are withheld."""
+        return self._frozen.is_proven or self._black.is_proven
+
     def restart(self) -> None:
-        """Says that the camera is opened again: the pause is no part of its rate."""
+        """Says that the camera is opened again: it gets all its time anew, but stays out if it is."""
+        self._last_ns = None
         self._times_ns.clear()
 
     def fault(self, frame: Frame, fps: float) -> str:
-        """Takes the next frame and the negotiated rate (0: unknown); returns what is wrong, or nothing."""
-        return self._black(frame) or self._frozen(frame) or self._slow(frame, fps)
+        """Takes the next frame and the negotiated rate (0: unknown); returns what is wrong, or nothing.
 
-    def _frozen(self, frame: Frame) -> str:
-        if not self.limits.frozen_ms:
+        What is wrong is so since the camera was opened: it is to be opened again. See `is_out` otherwise.
+        """
+        limits = self.limits
+        self._notice_pause(frame.time_ns, fps)
+        black = self._fault_of_black(frame, limits.black_ms)
+        frozen = self._fault_of_frozen(frame, limits.frozen_ms)
+        return black or frozen or self._fault_of_slow(frame.time_ns, fps, limits.slow_fps)
+
+    def _notice_pause(self, time_ns: int, fps: float) -> None:
+        pause_s = max(PAUSE_S, PATIENCE / fps) if fps else PAUSE_S
+        if self._last_ns is None or not 0 <= time_ns - self._last_ns <= pause_s * 1e9:
+            self._frozen.interrupt()
+            self._black.interrupt()
+        self._last_ns = time_ns
+
+    def _fault_of_frozen(self, frame: Frame, limit_ms: float) -> str:
+        if not limit_ms:
+            self._last = None
+            self._frozen.end()
             return ""
-        is_same = self._last is not None and _is_same(frame, self._last)
-        self._repeats = self._repeats + 1 if is_same else 0
-        if not is_same or self._changed_ns is None:
-            self._changed_ns = frame.time_ns
+        if self._last is None or not _is_same(frame, self._last):
+            self._frozen.end()
         self._last = frame
-        since_ms = (frame.time_ns - self._changed_ns) / 1e6
-        is_frozen = self._repeats >= FROZEN_REPEATS and since_ms >= self.limits.frozen_ms
-        return f"frozen: one picture for {self.limits.frozen_ms / 1e3:g} s" if is_frozen else ""
+        lasts = self._frozen.take(frame.time_ns, limit_ms)
+        return f"frozen: one picture for {limit_ms / 1e3:g} s" if lasts else ""
 
-    def _black(self, frame: Frame) -> str:
-        if not self.limits.black_ms or frame.luma_hw.dtype != np.uint8:
-            return ""
+    def _fault_of_black(self, frame: Frame, limit_ms: float) -> str:
         black = BLACK_LEVEL if frame.is_full_range else 16 + BLACK_LEVEL
-        if self._lit_ns is None or frame.luma_hw[::SAMPLE, ::SAMPLE].max() > black:
-            self._lit_ns = frame.time_ns
-        is_black = frame.time_ns - self._lit_ns >= self.limits.black_ms * 1e6
-        return f"black for {self.limits.black_ms / 1e3:g} s" if is_black else ""
+        is_judged = limit_ms > 0 and frame.luma_hw.dtype == np.uint8
+        if not is_judged or frame.luma_hw[::SAMPLE, ::SAMPLE].max() > black:
+            self._black.end()
+            return ""
+        return f"black for {limit_ms / 1e3:g} s" if self._black.take(frame.time_ns, limit_ms) else ""
 
-    def _slow(self, frame: Frame, fps: float) -> str:
-        if not self.limits.slow_fps:
-            return ""
-        times_ns, window_ns = self._times_ns, round(self._window_s * 1e9)
-        if times_ns and frame.time_ns <= times_ns[-1]:
+    def _fault_of_slow(self, time_ns: int, fps: float, slow_fps: float) -> str:
+        times_ns = self._times_ns
+        if not slow_fps:
             times_ns.clear()
-        times_ns.append(frame.time_ns)
-        while times_ns[-1] - times_ns[0] > window_ns and len(times_ns) > 2:
-            times_ns.popleft()
-        elapsed_ns = times_ns[-1] - times_ns[0]
-        least = min(self.limits.slow_fps, fps / 2) if fps else self.limits.slow_fps
-        if elapsed_ns < 0.8 * window_ns:
+            self._window_s = RATE_WINDOW_S[0]
             return ""
-        rate = (len(times_ns) - 1) / (elapsed_ns / 1e9)
+        window_ns = round(self._window_s * 1e9)
+        if times_ns and time_ns <= times_ns[-1]:
+            times_ns.clear()
+        times_ns.append(time_ns)
+        # Of three frames a longer step than the window is left over when one of them was a pause.
+        while times_ns[-1] - times_ns[0] > window_ns and len(times_ns) > 3:
+            times_ns.popleft()
+        least = min(slow_fps, fps / 2) if fps else slow_fps
+        if times_ns[-1] - times_ns[0] < 0.8 * window_ns:
+            return ""
+        rate = _steady_rate(times_ns, least)
         if rate >= least:
             return ""
         times_ns.clear()
         self._window_s = min(2 * self._window_s, RATE_WINDOW_S[1])
         return f"too slow: {rate:.1f} frames a second, {least:g} are the least"
+
+
+def _steady_rate(times_ns: Sequence[int], least: float) -> float:
+    """Frames a second; where that is below `least`, the longest step is left out: one pause is no rate."""
+    elapsed_ns, steps = times_ns[-1] - times_ns[0], len(times_ns) - 1
+    if steps < least * elapsed_ns / 1e9:
+        elapsed_ns -= max(map(sub, islice(times_ns, 1, None), times_ns))
+        steps -= 1
+    return steps / (elapsed_ns / 1e9) if steps else math.inf
 
 
 def _is_same(frame: Frame, other: Frame) -> bool:

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from importlib import import_module
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 
-from irvis_runtime.cameras.camera import Camera
+from irvis_runtime.buffers import new_buffer
+from irvis_runtime.cameras.camera import REVIVE_AFTER, Camera
+from irvis_runtime.cameras.feed import APPSRC, Feed
 from irvis_runtime.cameras.frames import Frame
+from irvis_runtime.cameras.health import HealthLimits
 from irvis_runtime.cameras.sources import APPSINK, OnEnd, Source, make_source
 from irvis_runtime.errors import BackendError
 from irvis_runtime.gstreamer import Description
 
 pytestmark = pytest.mark.usefixtures("gstreamer")
 
-Open = Callable[[Source], tuple[Camera, list[Frame], list[str]]]
+Open = Callable[..., tuple[Camera, list[Frame], list[str]]]
+PATIENT_S = 60.0
+"""What a starved test machine is allowed; a camera that is lost for its load would fail other tests."""
 
 
 @pytest.fixture
@@ -25,10 +33,20 @@ def open_camera(gstreamer: ModuleType) -> Iterator[Open]:
     """Starts cameras that are stopped after the test."""
     cameras = []
 
-    def start(source: Source) -> tuple[Camera, list[Frame], list[str]]:
+    def start(
+        source: Source, start_s: float = PATIENT_S, health: HealthLimits | None = None
+    ) -> tuple[Camera, list[Frame], list[str]]:
         frames: list[Frame] = []
         lines: list[str] = []
-        camera = Camera("visible", source, frames.append, lines.append, restart_s=0.5, start_s=1.0)
+        camera = Camera(
+            "visible",
+            source,
+            frames.append,
+            lines.append,
+            restart_s=PATIENT_S,
+            start_s=start_s,
+            health=health,
+        )
         cameras.append(camera)
         camera.start(time.monotonic_ns())
         return camera, frames, lines
@@ -38,7 +56,7 @@ def open_camera(gstreamer: ModuleType) -> Iterator[Open]:
         camera.stop()
 
 
-def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = PATIENT_S) -> None:
     """Waits for the condition; the test fails where it does not come true."""
     end_s = time.monotonic() + seconds
     while not condition():
@@ -47,8 +65,10 @@ def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
 
 
 def pattern(count: int, on_end: OnEnd) -> Source:
+    """A pattern of so many frames, -1: for ever, of which none is dropped however late they are taken."""
     caps = "video/x-raw,format=NV12,width=64,height=48,framerate=50/1"
-    launch = f"videotestsrc is-live=true num-buffers={count} ! {caps} ! {APPSINK} sync=false"
+    keeping = APPSINK.replace("drop=true", "drop=false")
+    launch = f"videotestsrc is-live=true num-buffers={count} ! {caps} ! {keeping} sync=false"
     return Source("test", Description(launch), on_end=on_end)
 
 
@@ -82,7 +102,14 @@ def test_two_cameras_of_one_scene_see_it_at_the_same_times(open_camera: Open) ->
     epoch_ns = time.monotonic_ns()
     seen: dict[str, list[Frame]] = {"visible": [], "infrared": []}
     cameras = [
-        Camera(role, make_source(uri, role, "generic"), seen[role].append, lambda line: None)
+        Camera(
+            role,
+            make_source(uri, role, "generic"),
+            seen[role].append,
+            lambda line: None,
+            restart_s=PATIENT_S,
+            start_s=PATIENT_S,
+        )
         for role in ("visible", "infrared")
     ]
     for camera in cameras:
@@ -124,10 +151,82 @@ def test_a_repeated_end_goes_on_without_being_lost(open_camera: Open) -> None:
 def test_a_silent_camera_is_lost(open_camera: Open) -> None:
     caps = "video/x-raw,format=NV12,width=64,height=48,framerate=50/1"
     launch = f"videotestsrc is-live=true ! {caps} ! identity drop-probability=1.0 ! {APPSINK} sync=false"
-    camera, frames, lines = open_camera(Source("test", Description(launch)))
+    camera, frames, lines = open_camera(Source("test", Description(launch)), start_s=1.0)
     until(lambda: camera.state == "lost")
     assert not frames
     assert lines == ["visible camera lost: no frame for 1 s; trying again in 0.5 s"]
+
+
+def test_the_bus_of_a_camera_whose_frames_never_pause_is_read(
+    open_camera: Open, gstreamer: ModuleType
+) -> None:
+    """A stream of H.264 posts its tags every second, and an error may come among its frames."""
+    opened: list[Any] = []
+    _, frames, lines = open_camera(replace(pattern(-1, "retry"), prepare=opened.append))
+    until(lambda: len(frames) > 0)
+    pipeline, bus = opened[0], opened[0].get_bus()
+    bus.post(gstreamer.Message.new_application(pipeline, gstreamer.Structure.new_empty("a-tag")))
+    until(lambda: not bus.have_pending())
+    before = len(frames)
+    until(lambda: len(frames) > before + 10)
+    assert lines == ["visible camera running"]
+    glib = import_module("gi.repository.GLib")
+    error = glib.Error.new_literal(
+        gstreamer.ResourceError.quark(), "the lens is off", gstreamer.ResourceError.READ
+    )
+    bus.post(gstreamer.Message.new_error(pipeline, error, ""))
+    until(lambda: len(lines) > 1)
+    assert lines[1] == "visible camera lost: the lens is off; trying again in 0.5 s"
+
+
+class CappedCamera:
+    """A camera whose exposure settles in its first pictures; with the cap on all of them are black."""
+
+    def __init__(self) -> None:
+        self.is_capped = False
+        self.openings = 0
+        self.revivals = 0
+        self._dark = 0
+        self._random = np.random.default_rng(0)
+        caps = "video/x-raw,format=GRAY8,width=64,height=48,framerate=50/1"
+        self.source = Source(
+            "test",
+            Description(f"{APPSRC} caps={caps} ! {APPSINK} sync=false"),
+            feed=Feed(self._buffer, 50),
+            prepare=self._open,
+            revive=self._revive,
+        )
+
+    def _open(self, pipeline: object) -> None:
+        self.openings, self._dark = self.openings + 1, 3
+
+    def _revive(self, report: object) -> None:
+        self.revivals += 1
+
+    def _buffer(self, index: int) -> Any:
+        is_dark, self._dark = self.is_capped or self._dark > 0, self._dark - 1
+        low, high = (0, 4) if is_dark else (40, 200)
+        return new_buffer([self._random.integers(low, high, (48, 64)).astype(np.uint8)])
+
+
+def test_a_camera_with_its_cap_on_is_out_until_it_is_taken_off(open_camera: Open) -> None:
+    """It is opened again and again, shows nothing meanwhile, and is no camera that does not open."""
+    capped = CappedCamera()
+    camera, frames, lines = open_camera(capped.source, health=HealthLimits(black_ms=400))
+    until(lambda: len(frames) >= 10)
+    capped.is_capped = True
+    until(lambda: camera.state == "lost")
+    delivered, openings = len(frames), capped.openings
+    until(lambda: capped.openings > openings + REVIVE_AFTER)
+    assert len(frames) == delivered
+    assert lines == [
+        "visible camera running",
+        "visible camera lost: black for 0.4 s; trying again in 0.5 s",
+    ]
+    assert capped.revivals == 0
+    capped.is_capped = False
+    until(lambda: len(frames) >= delivered + 10)
+    assert lines[2:] == ["visible camera running"]
 
 
 def test_a_device_that_is_not_there_is_tried_again(open_camera: Open) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,35 +16,71 @@ from numpy.typing import NDArray
 
 from irvis_runtime.cameras.camera import Camera
 from irvis_runtime.cameras.frames import Frame
-from irvis_runtime.cameras.sources import Role, make_source
+from irvis_runtime.cameras.sources import Role, Source, make_source
 from irvis_runtime.errors import ContractError
 from irvis_runtime.gstreamer import packed
 
 pytestmark = pytest.mark.usefixtures("gstreamer")
 
-Watch = Callable[..., list[Frame]]
+PATIENT_S = 60.0
+"""What a starved test machine is allowed."""
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A source's frames by the number of the period in which they were taken, which pictures are given by."""
+
+    frames: dict[int, Frame]
+    is_over: bool
+
+
+Watch = Callable[..., Watched]
 
 
 @pytest.fixture
 def watch() -> Iterator[Watch]:
-    """Takes some frames of a source, or all up to its end."""
+    """Takes frames up to the end, or until every picture of `count` was there; late ones may be left out."""
     cameras = []
 
-    def take(uri: str, role: Role, count: int | None = None) -> list[Frame]:
+    def take(uri: str, role: Role, fps: float, count: int | None = None) -> Watched:
         frames: list[Frame] = []
-        camera = Camera(role, make_source(uri, role, "generic"), frames.append, lambda line: None)
+        camera = open_camera(role, make_source(f"{uri}fps={fps:g}", role, "generic"), frames.append)
         cameras.append(camera)
-        camera.start(time.monotonic_ns())
-        end_s = time.monotonic() + 20
-        while camera.state != "over" and (count is None or len(frames) < count):
-            assert time.monotonic() < end_s, camera.reason
-            time.sleep(0.01)
+        epoch_ns = time.monotonic_ns()
+        camera.start(epoch_ns)
+        by_number: dict[int, Frame] = {}
+
+        def is_enough() -> bool:
+            by_number.update({round((frame.time_ns - epoch_ns) * fps / 1e9): frame for frame in frames[:]})
+            return count is not None and len({number % count for number in by_number}) == count
+
+        until(lambda: is_enough() or camera.state == "over", camera)
         camera.stop()
-        return frames
+        is_enough()
+        offsets = [frame.time_ns - epoch_ns - number * 1e9 / fps for number, frame in by_number.items()]
+        assert offsets == pytest.approx([0] * len(offsets), abs=1000)
+        return Watched(by_number, camera.state == "over")
 
     yield take
     for camera in cameras:
         camera.stop()
+
+
+def open_camera(
+    role: Role,
+    source: Source,
+    deliver: Callable[[Frame], None] = lambda frame: None,
+    report: Callable[[str], None] = lambda line: None,
+) -> Camera:
+    return Camera(role, source, deliver, report, restart_s=PATIENT_S, start_s=PATIENT_S)
+
+
+def until(condition: Callable[[], bool], camera: Camera) -> None:
+    """Waits for the condition; the test fails where it does not come true."""
+    end_s = time.monotonic() + PATIENT_S
+    while not condition():
+        assert time.monotonic() < end_s, camera.reason or camera.state
+        time.sleep(0.01)
 
 
 def picture(index: int, kind: str) -> NDArray[Any]:
@@ -61,20 +99,36 @@ def test_sixteen_bit_pictures_are_an_infrared_cameras_counts(
 ) -> None:
     for index in (10, 9, 2):
         cv2.imwrite(str(tmp_path / f"{index}.{suffix}"), picture(index, "y16"))
-    frames = watch(f"images://{tmp_path}?fps=10&loop=0", "infrared")
-    assert [int(frame.luma_hw[3, 3]) for frame in frames] == [2300, 9300, 10300]
-    assert all(frame.luma_hw.dtype == np.uint16 and frame.luma_hw.shape == (24, 33) for frame in frames)
-    assert np.diff([frame.time_ns for frame in frames]) == pytest.approx(1e8, abs=2)
+    frames = watch(f"images://{tmp_path}?", "infrared", 20, 3).frames
+    levels = {number % 3: int(frame.luma_hw[3, 3]) for number, frame in frames.items()}
+    assert levels == {0: 2300, 1: 9300, 2: 10300}
+    assert all(frame.luma_hw.dtype == np.uint16 for frame in frames.values())
+    assert all(frame.luma_hw.shape == (24, 33) for frame in frames.values())
 
 
 def test_colour_pictures_repeat_as_a_visible_camera(tmp_path: Path, watch: Watch) -> None:
     for index in range(3):
         cv2.imwrite(str(tmp_path / f"frame_{index:04}.png"), picture(index, "bgr"))
-    frames = watch(f"images://{tmp_path}?fps=20", "visible", 7)
-    assert all(frame.chroma is not None and not frame.is_full_range for frame in frames)
-    levels = [int(frame.luma_hw[3, 3]) for frame in frames]
-    assert len(set(levels)) == 3
-    assert levels[:4] == levels[3:7]
+    # Twelve periods: every picture comes more than once.
+    frames = watch(f"images://{tmp_path}?", "visible", 20, 12).frames
+    assert all(frame.chroma is not None and not frame.is_full_range for frame in frames.values())
+    levels = {(number % 3, int(frame.luma_hw[3, 3])) for number, frame in frames.items()}
+    assert len(levels) == len({level for _, level in levels}) == 3
+
+
+@pytest.mark.parametrize("uri", ["images://{}?", "raw://{}/frames?width=33&height=24&format=gray8&"])
+@pytest.mark.parametrize("count", [1, 3])
+def test_pictures_that_are_not_repeated_are_over_after_the_last(
+    tmp_path: Path, watch: Watch, uri: str, count: int
+) -> None:
+    pictures = [picture(index, "grey") for index in range(count)]
+    (tmp_path / "frames").write_bytes(b"".join(packed([picture_hw]) for picture_hw in pictures))
+    for index, picture_hw in enumerate(pictures):
+        cv2.imwrite(str(tmp_path / f"{index}.png"), picture_hw)
+    watched = watch(f"{uri.format(tmp_path)}loop=0&", "infrared", 4)
+    assert watched.is_over
+    levels = {number: int(frame.luma_hw[3, 3]) for number, frame in watched.frames.items()}
+    assert levels.items() <= {index: 20 * index + 40 for index in range(count)}.items()
 
 
 def test_a_picture_of_another_size_ends_it_with_its_name(tmp_path: Path) -> None:
@@ -82,13 +136,13 @@ def test_a_picture_of_another_size_ends_it_with_its_name(tmp_path: Path) -> None
     cv2.imwrite(str(tmp_path / "2.png"), np.zeros((8, 8), np.uint8))
     lines: list[str] = []
     source = make_source(f"images://{tmp_path}?fps=20", "infrared", "generic")
-    camera = Camera("infrared", source, lambda frame: None, lines.append)
+    camera = open_camera("infrared", source, report=lines.append)
     camera.start(time.monotonic_ns())
-    end_s = time.monotonic() + 20
-    while camera.state != "lost" and time.monotonic() < end_s:
-        time.sleep(0.01)
+    # Over where a late start began with the second picture.
+    until(lambda: camera.state == "over" or any("lost" in line for line in lines), camera)
     camera.stop()
-    assert "2.png: expected uint8 (24, 33) as the first picture, got uint8 (8, 8)" in lines[-1]
+    text = "2.png: expected uint8 (24, 33) as the first picture, got uint8 (8, 8)"
+    assert text in f"{lines} {camera.reason}"
 
 
 @pytest.mark.parametrize(
@@ -109,10 +163,9 @@ def test_raw_frames_come_out_as_they_lie_in_the_file(
             planes.append(rng.integers(0, 256, (-(-height // 2), 2 * (-(-width // 2)))).astype(np.uint8))
         written.append(planes)
     (tmp_path / "frames").write_bytes(b"".join(packed(planes) for planes in written))
-    query = f"width={width}&height={height}&format={kind}&fps=10&loop=0"
-    frames = watch(f"raw://{tmp_path}/frames?{query}", role)
-    assert len(frames) == 3
-    for frame, planes in zip(frames, written, strict=True):
+    query = f"width={width}&height={height}&format={kind}&"
+    for number, frame in watch(f"raw://{tmp_path}/frames?{query}", role, 20, 3).frames.items():
+        planes = written[number % 3]
         assert np.array_equal(frame.luma_hw, planes[0])
         if kind == "nv12":
             assert frame.chroma is not None
@@ -145,18 +198,32 @@ def test_what_cannot_be_a_camera_is_one_line(tmp_path: Path, uri: str, role: Rol
     assert "\n" not in str(caught.value)
 
 
-def test_a_raw_file_that_is_cut_while_it_plays_loses_the_camera(tmp_path: Path) -> None:
+def cut(path: Path) -> None:
+    path.write_bytes(bytes(64))
+
+
+def fail(path: Path) -> None:
+    """Puts unmapped memory in the place of the open file: reading gives EIO, as of a disk that fails."""
+    with Path("/proc/self/mem").open("rb", buffering=0) as memory:
+        for link in Path("/proc/self/fd").iterdir():
+            if link.is_symlink() and link.resolve() == path.resolve():
+                os.dup2(memory.fileno(), int(link.name))
+
+
+@pytest.mark.parametrize(("spoil", "text"), [(cut, "it has been cut"), (fail, "Input/output error")])
+def test_a_raw_file_that_is_spoiled_while_it_plays_loses_the_camera(
+    tmp_path: Path, spoil: Callable[[Path], None], text: str
+) -> None:
     path = tmp_path / "frames"
-    path.write_bytes(bytes(64 * 50))
+    # What has been played is kept in memory: of minutes, most is yet to be read.
+    path.write_bytes(bytes(64 * 10_000))
     lines: list[str] = []
     source = make_source(f"raw://{path}?width=8&height=8&format=gray8&fps=50", "infrared", "generic")
-    camera = Camera("infrared", source, lambda frame: None, lines.append)
+    camera = open_camera("infrared", source, report=lines.append)
     camera.start(time.monotonic_ns())
-    end_s = time.monotonic() + 20
-    while camera.frames < 3 and time.monotonic() < end_s:
-        time.sleep(0.01)
-    path.write_bytes(bytes(64))
-    while camera.state != "lost" and time.monotonic() < end_s:
-        time.sleep(0.01)
+    until(lambda: camera.frames >= 3, camera)
+    spoil(path)
+    until(lambda: camera.state == "lost", camera)
     camera.stop()
-    assert "it has been cut" in lines[-1]
+    assert text in lines[1]
+    assert f"{path}: frame " in lines[1]

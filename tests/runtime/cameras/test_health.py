@@ -51,13 +51,126 @@ def test_one_pixel_that_the_sample_misses_is_life() -> None:
     assert first_fault(picture, 10) is None
 
 
-def test_a_frozen_camera_stays_frozen_over_a_restart_and_recovers_with_a_new_picture() -> None:
-    health = Health(LIMITS)
-    frames = [Frame(noisy(0), None, index * 500 * MS, "", True) for index in range(6)]
-    assert [bool(health.fault(frame, 2)) for frame in frames] == [False] * 4 + [True] * 2
-    health.restart()
-    assert health.fault(Frame(noisy(0), None, 9000 * MS, "", True), 2)
-    assert not health.fault(Frame(noisy(1), None, 9500 * MS, "", True), 2)
+def black(index: int) -> NDArray[Any]:
+    return np.random.default_rng(index).integers(0, 3, (60, 80)).astype(np.uint8)
+
+
+def frozen(index: int) -> NDArray[Any]:
+    return noisy(0)
+
+
+SPOILED = pytest.mark.parametrize(
+    ("spoiled", "limit_s", "word"), [(frozen, 2.0, "frozen"), (black, 3.0, "black")]
+)
+
+
+class Camera:
+    """A camera of ten frames a second that is judged; `time_s` is its next frame's."""
+
+    def __init__(self, limits: HealthLimits = LIMITS) -> None:
+        self.health, self.time_s, self._shown = Health(limits), 0.0, 0
+
+    def show(self, picture: Callable[[int], NDArray[Any]], frames: int) -> list[str]:
+        """What every frame is said to be: "" for delivered, "withheld", or its fault."""
+        verdicts = []
+        for _ in range(frames):
+            frame = Frame(picture(self._shown), None, round(self.time_s * 1e9), "", True)
+            fault = self.health.fault(frame, 10)
+            verdicts.append(fault or ("withheld" if self.health.is_out else ""))
+            self.time_s, self._shown = self.time_s + 0.1, self._shown + 1
+        return verdicts
+
+    def open_again(self, after_s: float) -> None:
+        self.time_s += after_s
+        self.health.restart()
+
+
+@SPOILED
+def test_a_camera_that_failed_is_withheld_until_it_shows_something_else(
+    spoiled: Callable[[int], NDArray[Any]], limit_s: float, word: str
+) -> None:
+    """Each opening has the whole time to come right; a camera that stays so never counts in between."""
+    camera, frames = Camera(), round(limit_s * 10)
+    assert camera.show(noisy, 5) == [""] * 5
+    verdicts = camera.show(spoiled, frames + 1)
+    assert verdicts[:-1] == [""] * frames
+    assert verdicts[-1].startswith(word)
+    for _ in range(3):
+        camera.open_again(8.0)
+        verdicts = camera.show(spoiled, frames + 1)
+        assert verdicts[:-1] == ["withheld"] * frames
+        assert verdicts[-1].startswith(word)
+    camera.open_again(8.0)
+    assert camera.show(spoiled, 1) == ["withheld"]
+    assert camera.show(noisy, 60) == [""] * 60
+
+
+@SPOILED
+def test_first_frames_that_are_spoiled_are_no_fault_after_an_outage(
+    spoiled: Callable[[int], NDArray[Any]], limit_s: float, word: str
+) -> None:
+    """The exposure settles, or the driver hands out an old buffer; the outage is no part of the fault."""
+    camera = Camera()
+    camera.show(noisy, 5)
+    camera.show(spoiled, 5)
+    for _ in range(3):
+        camera.open_again(60.0)
+        assert camera.show(spoiled, 5) == [""] * 5
+        assert camera.show(noisy, 5) == [""] * 5
+
+
+@SPOILED
+def test_a_pause_is_no_part_of_a_fault(
+    spoiled: Callable[[int], NDArray[Any]], limit_s: float, word: str
+) -> None:
+    camera = Camera(HealthLimits(LIMITS.frozen_ms, LIMITS.black_ms))
+    camera.show(spoiled, 5)
+    camera.time_s += 4.0
+    assert not any(camera.show(spoiled, round(limit_s * 10)))
+    assert camera.show(spoiled, 1)[0].startswith(word)
+
+
+@SPOILED
+def test_a_check_that_is_switched_off_forgets(
+    spoiled: Callable[[int], NDArray[Any]], limit_s: float, word: str
+) -> None:
+    camera, frames = Camera(), round(limit_s * 10)
+    camera.show(noisy, 5)
+    assert camera.show(spoiled, frames + 1)[-1].startswith(word)
+    camera.open_again(1.0)
+    assert camera.show(spoiled, 1) == ["withheld"]
+    camera.health.limits = HealthLimits()
+    assert not any(camera.show(spoiled, 100))
+    camera.health.limits = LIMITS
+    verdicts = camera.show(spoiled, frames + 1)
+    assert verdicts[:-1] == [""] * frames
+    assert verdicts[-1].startswith(word)
+
+
+def test_a_rate_is_not_measured_over_the_time_in_which_nobody_asked() -> None:
+    camera = Camera()
+    assert not any(camera.show(noisy, 60))
+    camera.health.limits = HealthLimits(frozen_ms=2000, black_ms=3000)
+    assert not any(camera.show(noisy, 60))
+    camera.health.limits = LIMITS
+    assert not any(camera.show(noisy, 60))
+
+
+@pytest.mark.parametrize("pause_s", [4.2, 4.9, 30.0])
+def test_one_pause_is_not_too_slow(pause_s: float) -> None:
+    camera = Camera()
+    assert not any(camera.show(noisy, 60))
+    camera.time_s += pause_s
+    assert not any(camera.show(noisy, 60))
+
+
+def test_pauses_alone_are_too_slow() -> None:
+    verdicts = []
+    camera = Camera()
+    for _ in range(4):
+        verdicts += camera.show(noisy, 1)
+        camera.time_s += 6.0
+    assert verdicts == ["", "", "too slow: 0.2 frames a second, 3 are the least", ""]
 
 
 @pytest.mark.parametrize(

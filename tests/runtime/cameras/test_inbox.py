@@ -36,16 +36,28 @@ def test_the_newest_visible_frame_and_the_last_infrared_ones_are_taken_once() ->
     assert inbox.take(0) == (None, [])
 
 
-@pytest.mark.parametrize("wakes", [True, False])
-def test_an_infrared_frame_alone_wakes_only_where_it_is_the_picture(wakes: bool) -> None:
+@pytest.mark.parametrize(("wakes", "wait_s"), [(True, 60.0), (False, 0.2)])
+def test_an_infrared_frame_alone_wakes_only_where_it_is_the_picture(wakes: bool, wait_s: float) -> None:
     inbox = Inbox()
     inbox.wakes_for_infrared = wakes
-    inbox.put_infrared(frame())
+    late = threading.Timer(0.05, inbox.put_infrared, [frame()])
+    late.start()
     start_s = time.monotonic()
-    visible, infrared = inbox.take(0.2)
+    visible, _ = inbox.take(wait_s)
     assert visible is None
-    assert times(infrared) == [0]
-    assert (time.monotonic() - start_s >= 0.2) == (not wakes)
+    assert (time.monotonic() - start_s >= wait_s) == (not wakes)
+    late.join()
+
+
+def test_infrared_frames_that_woke_nobody_are_taken_with_the_next() -> None:
+    inbox = Inbox()
+    inbox.wakes_for_infrared = False
+    inbox.put_infrared(frame(1))
+    inbox.put_infrared(frame(2))
+    assert times(inbox.take(0.01)[1]) == [1, 2]
+    inbox.put_infrared(frame(3))
+    inbox.wakes_for_infrared = True
+    assert times(inbox.take(60.0)[1]) == [3]
 
 
 def test_a_frame_that_is_awaited_wakes_and_one_that_is_here_is_not_waited_for() -> None:
