@@ -65,4 +65,3 @@ def _flush(path: Path) -> None:
     """Pushes the file to the disk, so that a power cut after the rename does not leave an empty one."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
-
