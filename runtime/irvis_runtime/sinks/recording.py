@@ -164,7 +164,7 @@ class Piece:
             written = os.fstat(self._lock)
         except OSError as error:
             # As of a network's disk, or one in user space whose program has ended.
-            raise BackendError(f"{self.part}: {error.strerror}; see whether its disk is still there") from error
+            raise BackendError(f"{self.part}: {error.strerror}; see whether its disk is there") from error
         if self._recording.is_long(elapsed_s, written.st_size):
             return True
         if time.monotonic() - self._checked_s < CHECK_S:
