@@ -25,7 +25,7 @@ from irvis_runtime.sinks.destinations import make_sink
 from irvis_runtime.sinks.outlet import Sink
 from irvis_runtime.sinks.picture import Picture, grey_chroma
 
-from .listeners import LIMIT_S
+from .waiting import until
 
 FINISH_S = 30.0
 """How long the end of an output may take here: a busy machine is no fault."""
@@ -206,20 +206,10 @@ def run() -> Iterator[Run]:
         process.communicate()
 
 
-Until = Callable[..., None]
-
-
-@pytest.fixture
-def until() -> Until:
+@pytest.fixture(name="until")
+def until_fixture() -> Callable[[Callable[[], bool]], None]:
     """Waits for a condition; the test fails where it does not come true."""
-
-    def wait(condition: Callable[[], bool], seconds: float = LIMIT_S) -> None:
-        end_s = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < end_s, "it did not happen in time"
-            time.sleep(0.02)
-
-    return wait
+    return until
 
 
 @pytest.fixture

@@ -166,7 +166,8 @@ def test_a_recording_goes_on_when_its_disk_is_back(
     pipeline = branch._outlet.pipeline
     with monkeypatch.context() as patch:
         patch.setattr(recording_module, "os", StaleDisk())
-        until(lambda: bool(branch.reason))
+        until(lambda: bool(branch.reason) or branch.defect is not None)
+        assert branch.defect is None
         until(lambda: pipeline.get_state(0).state == gst().State.NULL)
     until(lambda: any("works again" in line for line in outputs.lines))
     outputs.close()

@@ -26,7 +26,7 @@ from irvis_runtime.sinks import rtsp_access
 from irvis_runtime.sinks.destinations import make_sink
 from irvis_runtime.sinks.picture import Picture, grey_chroma
 
-from .listeners import received
+from .waiting import received
 
 PICTURE = Picture(np.full((120, 160), 128, np.uint8), grey_chroma((120, 160)), 0, "1:4:0:0")
 

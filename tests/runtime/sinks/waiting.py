@@ -1,4 +1,4 @@
-"""Other processes that the tests of outputs listen to, never for longer than a limit."""
+"""What the tests of outputs wait for, other processes too, and never for longer than a limit."""
 
 from __future__ import annotations
 
@@ -6,9 +6,18 @@ import os
 import select
 import subprocess
 import time
+from collections.abc import Callable
 
 LIMIT_S = 180.0
 """A machine that is busy is no fault; one that is stuck fails the test instead of hanging it."""
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Waits for the condition; the test fails where it does not come true."""
+    end_s = time.monotonic() + LIMIT_S
+    while not condition():
+        assert time.monotonic() < end_s, "it did not happen in time"
+        time.sleep(0.02)
 
 
 def received(process: subprocess.Popen[bytes], count: int) -> bytes:
