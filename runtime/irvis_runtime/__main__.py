@@ -7,8 +7,10 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import entry_points
+from typing import TextIO
 
 from . import __version__
 from .errors import BackendError, ContractError
@@ -49,25 +51,39 @@ def main(argv: Sequence[str] | None = None) -> int:
         return fail(str(error))
     except BrokenPipeError:
         # The reader (`| head`) is gone.
-        _mute_broken_stdout()
+        _mute_broken(sys.stdout)
         return 141
     except OSError as error:
-        _mute_broken_stdout()
+        _mute_broken(sys.stdout)
         where = f"{error.filename}: " if error.filename else ""
         return fail(f"{where}{error.strerror or error}; check the path, its permissions and the free space")
     except MemoryError:
         return fail("out of memory; use smaller pictures or close other programs")
     except KeyboardInterrupt:
-        sys.stderr.write("\nirvis: interrupted\n")
+        _tell("\nirvis: interrupted\n")
         return 130
+    finally:
+        _mute_broken(sys.stderr)
 
 
-def _mute_broken_stdout() -> None:
-    """Sends to nowhere what stdout cannot take: Python would try again at exit, with a code of its own."""
+def _mute_broken(stream: TextIO | None) -> None:
+    """Sends to nowhere what the stream cannot take: Python would try again at exit, and exit with 120."""
+    if stream is None:
+        return
     try:
-        sys.stdout.flush()
+        stream.flush()
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    except ValueError:
+        # It is closed.
+        pass
+
+
+def _tell(text: str) -> None:
+    """Writes to stderr; where that is full or gone, the exit code tells alone."""
+    if sys.stderr is not None:
+        with suppress(OSError, ValueError):
+            sys.stderr.write(text)
 
 
 def _raise_interrupt(number: int, frame: object) -> None:
@@ -127,7 +143,7 @@ def usage() -> str:
 
 def fail(message: str) -> int:
     """Prints one line on stderr and returns exit code 2."""
-    sys.stderr.write("irvis: error: " + " ".join(message.split()) + "\n")
+    _tell("irvis: error: " + " ".join(message.split()) + "\n")
     return 2
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,22 +24,22 @@ def replacing(path: Path) -> Iterator[Path]:
     if os.path.exists(path) and not os.path.isfile(path):
         kind = "a folder" if os.path.isdir(path) else "a pipe or a device"
         raise ContractError(f"cannot write {path}: expected a file's name, got {kind}; name another output")
+    temporary = path.with_name(f".{path.stem}.{secrets.token_urlsafe(6)}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
+        # By the kernel it gets the mode that the umask leaves: asking for the umask would set it for an
+        # instant, in all threads.
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
     except OSError as error:
         raise ContractError(
             f"cannot write {path}: {error.strerror}; name an output in a writable folder with free space"
         ) from error
-    os.close(handle)
-    temporary = Path(name)
     try:
         yield temporary
         _flush(temporary)
-        temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:
-        if error.filename not in (None, name, temporary):
+        if error.filename not in (None, str(temporary), temporary):
             # Another file's failure, inside the caller's block.
             raise
         raise ContractError(
@@ -65,9 +65,3 @@ def _flush(path: Path) -> None:
     """Pushes the file to the disk, so that a power cut after the rename does not leave an empty one."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

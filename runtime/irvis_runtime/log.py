@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import suppress
 from datetime import datetime, timezone
 from typing import Literal
 
@@ -18,9 +19,16 @@ def choose_log(form: LogForm) -> None:
 
 
 def log(text: str, **fields: object) -> None:
-    """Writes one line; JSON lines carry the time (UTC), the text as `message`, and the fields."""
+    """Writes one line; JSON lines carry the time (UTC), the text as `message`, and the fields.
+
+    A line that cannot be written, to a full disk or to a reader that is gone, is lost: the picture goes on.
+    """
     if _form[0] == "json":
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-        sys.stderr.write(json.dumps({"time": now, "message": text, **fields}, default=str) + "\n")
+        line = json.dumps({"time": now, "message": text, **fields}, default=str)
     else:
-        sys.stderr.write(f"irvis live: {text}\n")
+        line = f"irvis live: {text}"
+    # A process that was started without a stderr (`2>&-`) has none here; a closed one raises ValueError.
+    if sys.stderr is not None:
+        with suppress(OSError, ValueError):
+            sys.stderr.write(f"{line}\n")

@@ -24,7 +24,7 @@ def write_half(path: Path, error: BaseException) -> None:
 
 def run_python(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
 def test_writes_and_replaces(tmp_path: Path) -> None:
@@ -86,6 +86,19 @@ print(oct(os.umask(0)))
         assert done.stderr == ""
         assert path.stat().st_mode & 0o777 == mode
         assert int(done.stdout, 8) == int(umask, 8)
+
+
+def test_the_umask_is_never_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the whole process's: a file that another thread makes meanwhile would be everybody's to write."""
+    asked: list[int] = []
+
+    def umask(mask: int) -> int:
+        asked.append(mask)
+        return 0o022
+
+    monkeypatch.setattr(os, "umask", umask)
+    write_text(tmp_path / "a.txt", "x")
+    assert asked == []
 
 
 def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:

@@ -205,6 +205,13 @@ def test_a_full_disk_behind_stdout_is_one_line() -> None:
     assert "No space left on device" in errors
 
 
+def test_an_error_that_cannot_be_told_has_its_exit_code() -> None:
+    with open("/dev/full", "wb") as full:
+        command = [sys.executable, "-m", "irvis_runtime", "fly"]
+        done = subprocess.run(command, stderr=full, timeout=60, check=False)
+    assert done.returncode == 2
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_kill_leaves_nothing_half_written(number: signal.Signals, tmp_path: Path) -> None:
     code = """

@@ -43,8 +43,10 @@ class StatusFile:
 
     def close(self, status: Mapping[str, Any], timeout_s: float = 5.0) -> None:
         """Writes the last status and ends."""
+        # In this order: a thread that wakes between the two writes this status as the last one.
+        self._newest = _json(status)
         self._is_closing = True
-        self.put(status)
+        self._wake.set()
         self._thread.join(timeout_s)
 
     def _run(self) -> None:

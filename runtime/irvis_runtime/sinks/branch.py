@@ -119,12 +119,12 @@ class Branch:
                 if picture is not None:
                     self._send(picture)
                 self._check()
-            except BackendError as error:
+            except (BackendError, OSError) as error:
                 self.dropped += picture is not None and self.sent == sent
                 self._fail(str(error))
         try:
             self._close()
-        except BackendError as error:
+        except (BackendError, OSError) as error:
             self._fail(str(error))
 
     def _next(self) -> Picture | None:

@@ -21,7 +21,7 @@ from irvis_runtime.gstreamer import (
 
 from .encoders import Encoding
 from .picture import Picture, caps_text, even_size, nv12_buffer
-from .recording import Recording
+from .recording import Piece, Recording
 
 TRIAL_SIZE_HW = (480, 640)
 LIVE_PICTURES = 2
@@ -52,25 +52,26 @@ class PipelineSink:
 
     def open(self, platform: Platform, picture: Picture) -> PipelineOutlet:
         """Starts the pipeline; a recording begins a file."""
-        encoder, properties = "", dict(self.properties)
+        encoder, properties, piece = "", dict(self.properties), None
         if self.encoding is not None:
             encoder = f"{self.encoding.choose(platform, even_size(picture))} ! "
         if self.recording is not None:
-            properties["file"] = {"location": str(self.recording.open())}
+            piece = self.recording.open()
+            properties["file"] = {"location": str(piece.part)}
         try:
             pipeline = build_pipeline(Description(f"{APPSRC} ! {encoder}{self.tail}", properties))
-            return PipelineOutlet(pipeline, picture, self.recording)
+            return PipelineOutlet(pipeline, picture, piece)
         except BackendError:
-            if self.recording is not None:
-                self.recording.release()
+            if piece is not None:
+                piece.release()
             raise
 
 
 class PipelineOutlet:
     """A pipeline that runs; its time 0 is the first picture's."""
 
-    def __init__(self, pipeline: Any, picture: Picture, recording: Recording | None = None) -> None:
-        self.pipeline, self._recording = pipeline, recording
+    def __init__(self, pipeline: Any, picture: Picture, piece: Piece | None = None) -> None:
+        self.pipeline, self._piece = pipeline, piece
         self._appsrc = pipeline.get_by_name("pictures")
         self._caps = caps_text(picture)
         self._appsrc.set_property("caps", gst().Caps.from_string(self._caps))
@@ -82,7 +83,7 @@ class PipelineOutlet:
         if caps_text(picture) != self._caps:
             return True
         elapsed_s = (picture.time_ns - self._origin_ns) / 1e9
-        return self._recording is not None and self._recording.is_over(elapsed_s)
+        return self._piece is not None and self._piece.is_over(elapsed_s)
 
     def has_room(self) -> bool:
         """Whether fewer than two pictures wait in the pipeline."""
@@ -106,11 +107,11 @@ class PipelineOutlet:
         reason = stop_reason(self.pipeline, round(timeout_s * gst().SECOND))
         if reason != END_OF_STREAM:
             raise BackendError(reason or f"did not finish within {timeout_s:g} s")
-        if self._recording is not None:
-            self._recording.close()
+        if self._piece is not None:
+            self._piece.close()
 
     def close(self) -> None:
-        """Stops the pipeline; what a recording holds by then stays on the disk."""
-        if self._recording is not None:
-            self._recording.release()
+        """Stops the pipeline; what a recording's piece holds by then stays on the disk."""
+        if self._piece is not None:
+            self._piece.release()
         stop_pipeline(self.pipeline)

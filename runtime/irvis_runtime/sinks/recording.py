@@ -1,4 +1,4 @@
-"""A recording's name on the disk: `name.mkv.part` while it grows, `name.mkv` once it is closed."""
+"""A recording's names on the disk: `name.mkv.part` while a piece grows, `name.mkv` once it is closed."""
 
 from __future__ import annotations
 
@@ -52,10 +52,7 @@ class Recording:
         self._retention = Retention(
             template or path, self._rotation.keep_pieces, self._rotation.keep_free_mib, report
         )
-        self._lock: int | None = None
-        self._is_released = threading.Event()
         self._is_first = True
-        self._checked_s = 0.0
 
     def check(self) -> None:
         """ContractError where the recording could not be written or would replace another."""
@@ -65,57 +62,37 @@ class Recording:
             )
         check_folder(self.path)
 
-    def open(self) -> Path:
-        """Returns the `.part` to write, locked; what an earlier run left there is put aside first."""
+    def open(self) -> Piece:
+        """Begins a piece: its `.part`, locked; what an earlier run left there is put aside first."""
         try:
             self._set_aside()
             self._retention.make_room()
-            self._lock = os.open(self.part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-            if not _is_locked_now(self._lock):
-                raise BackendError(
-                    f"file://{self.path}: is being written by another process; name another output"
-                )
-            # Opened once more: a duplicate would hold the lock as long as a hanging disk holds the thread.
-            again = os.open(f"/proc/self/fd/{self._lock}", os.O_RDONLY | os.O_CLOEXEC)
+            lock = os.open(self.part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            try:
+                if not _is_locked_now(lock):
+                    raise BackendError(
+                        f"file://{self.path}: is being written by another process; name another output"
+                    )
+                return Piece(self, lock)
+            except BaseException:
+                os.close(lock)
+                raise
         except OSError as error:
-            self.release()
             raise BackendError(
                 f"file://{self.path}: {error.strerror}; free some space or name another output"
             ) from error
-        except BackendError:
-            self.release()
-            raise
-        self._is_released = threading.Event()
-        threading.Thread(
-            target=_keep_on_disk, args=(again, self._is_released), name="recording", daemon=True
-        ).start()
-        return self.part
 
-    def is_over(self, elapsed_s: float) -> bool:
-        """Whether the piece is to be closed: long or large enough, or the room to keep is used up.
+    def is_long(self, elapsed_s: float, size_bytes: int) -> bool:
+        """Whether a piece of this length and size is to be closed."""
+        rotation = self._rotation
+        return 0 < rotation.seconds <= elapsed_s or 0 < rotation.mib * 2**20 <= size_bytes
 
-        BackendError where somebody has deleted it.
-        """
-        if self._lock is None:
-            return False
-        if self._rotation.seconds and elapsed_s >= self._rotation.seconds:
-            return True
-        written = os.fstat(self._lock)
-        if self._rotation.mib and written.st_size >= self._rotation.mib * 2**20:
-            return True
-        if time.monotonic() - self._checked_s < CHECK_S:
-            return False
-        self._checked_s = time.monotonic()
-        if written.st_nlink == 0:
-            raise BackendError(f"{self.part} was deleted while it was written")
-        try:
-            return not self._retention.find_room()
-        except OSError:
-            # The disk is gone: closing says so.
-            return True
+    def find_room(self) -> bool:
+        """Whether there is the room to keep; deletes old pieces for it."""
+        return self._retention.find_room()
 
-    def close(self) -> Path:
-        """Gives the finished recording its name and returns it."""
+    def give_name(self) -> Path:
+        """Gives the finished piece its name and returns it."""
         try:
             if self._is_first and (self._overwrite or not self.path.exists()):
                 final = self.path
@@ -128,16 +105,7 @@ class Recording:
             raise BackendError(
                 f"file://{self.path}: {error.strerror}; the recording is left in {self.part}"
             ) from error
-        finally:
-            self.release()
         return final
-
-    def release(self) -> None:
-        """Gives up the lock; the `.part` stays as it is."""
-        self._is_released.set()
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
 
     def _set_aside(self) -> None:
         """Gives a name to what killed runs left; with `{time}`, under the names of their starts."""
@@ -168,6 +136,65 @@ class Recording:
         self._report(f"an unfinished recording was kept as {kept}")
 
 
+class Piece:
+    """One file of a recording while it grows; holds its lock, and pushes it onto the disk each second.
+
+    Each piece gives up its own lock: the closing of one may come late, when the next has begun.
+    """
+
+    def __init__(self, recording: Recording, lock: int) -> None:
+        self._recording, self.part = recording, recording.part
+        # Opened once more: a duplicate would hold the lock as long as a hanging disk holds the thread.
+        again = os.open(f"/proc/self/fd/{lock}", os.O_RDONLY | os.O_CLOEXEC)
+        self._lock: int | None = lock
+        self._is_released = threading.Event()
+        self._checked_s = time.monotonic()
+        threading.Thread(
+            target=_keep_on_disk, args=(again, self._is_released), name="recording", daemon=True
+        ).start()
+
+    def is_over(self, elapsed_s: float) -> bool:
+        """Whether it is to be closed: it is long or large enough, or the room to keep is used up.
+
+        BackendError where somebody has deleted it, or the disk is gone.
+        """
+        if self._lock is None:
+            return False
+        try:
+            written = os.fstat(self._lock)
+        except OSError as error:
+            # As of a network's disk, or one in user space whose program has ended.
+            raise BackendError(f"{self.part}: {error.strerror}; see whether its disk is there") from error
+        if self._recording.is_long(elapsed_s, written.st_size):
+            return True
+        if time.monotonic() - self._checked_s < CHECK_S:
+            return False
+        self._checked_s = time.monotonic()
+        if written.st_nlink == 0:
+            raise BackendError(f"{self.part} was deleted while it was written")
+        try:
+            return not self._recording.find_room()
+        except OSError:
+            # The disk is gone: closing says so.
+            return True
+
+    def close(self) -> Path:
+        """Gives the finished piece its name and returns it."""
+        try:
+            return self._recording.give_name()
+        finally:
+            self.release()
+
+    def release(self) -> None:
+        """Gives up the lock; the `.part` stays as it is."""
+        self._is_released.set()
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            # A disk that fails is told by the element that writes.
+            with suppress(OSError):
+                os.close(lock)
+
+
 def check_folder(path: Path) -> None:
     """Makes the file's folder; ContractError where a file of this name could not be written."""
     folder = path.parent
@@ -192,14 +219,13 @@ def free_name(path: Path) -> Path:
 
 def _keep_on_disk(handle: int, is_released: threading.Event) -> None:
     """Pushes what was written onto the disk each second, so that a power cut costs about the last one."""
-    try:
-        while not is_released.wait(CHECK_S):
-            os.fdatasync(handle)
-    except OSError:
-        # A disk that fails is told by the element that writes.
-        pass
-    finally:
-        os.close(handle)
+    # A disk that fails is told by the element that writes.
+    with suppress(OSError):
+        try:
+            while not is_released.wait(CHECK_S):
+                os.fdatasync(handle)
+        finally:
+            os.close(handle)
 
 
 def _is_locked_now(handle: int) -> bool:

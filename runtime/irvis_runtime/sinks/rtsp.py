@@ -60,7 +60,7 @@ class RtspOutlet:
 
     def __init__(self, sink: RtspSink, encoder: str, picture: Picture) -> None:
         rtsp, glib = rtsp_server(), import_module("gi.repository.GLib")
-        self._rtsp = rtsp
+        self._rtsp, self._path = rtsp, sink.path
         self._caps = caps_text(picture)
         self._appsrc: Any = None
         self._is_playing = False
@@ -80,6 +80,7 @@ class RtspOutlet:
         self._loop = glib.MainLoop.new(self._context, False)
         self._source_id = self._server.attach(self._context)
         if not self._source_id:
+            self._forget()
             raise BackendError(
                 f"cannot listen at {sink.host}:{sink.port}; "
                 "is the port taken, or the address another machine's?"
@@ -122,6 +123,11 @@ class RtspOutlet:
         end.set_callback(lambda *_: self._loop.quit())
         end.attach(self._context)
         self._thread.join()
+        self._forget()
+
+    def _forget(self) -> None:
+        """Parts the server from what calls this outlet: in a circle through GStreamer none would be freed."""
+        self._server.get_mount_points().remove_factory(self._path)
 
     def _takes(self, appsrc: Any) -> bool:
         return appsrc is not None and appsrc.get_property("current-level-buffers") < LIVE_PICTURES
@@ -129,15 +135,17 @@ class RtspOutlet:
     def _on_media(self, factory: Any, media: Any) -> None:
         appsrc = media.get_element().get_by_name("pictures")
         appsrc.set_property("caps", gst().Caps.from_string(self._caps))
-        media.connect("new-state", self._on_state)
+        media.connect("new-state", self._on_state, appsrc)
         media.connect("unprepared", self._on_end, appsrc)
-        self._appsrc = appsrc
+        self._is_playing, self._appsrc = False, appsrc
 
-    def _on_state(self, media: Any, state: int) -> None:
-        self._is_playing = state == int(gst().State.PLAYING)
+    # Of the last client's stream, when the next one's has begun already, both tell nothing.
+
+    def _on_state(self, media: Any, state: int, appsrc: Any) -> None:
+        if self._appsrc is appsrc:
+            self._is_playing = state == int(gst().State.PLAYING)
 
     def _on_end(self, media: Any, appsrc: Any) -> None:
-        # The next client's stream may have begun already.
         if self._appsrc is appsrc:
             self._appsrc, self._is_playing = None, False
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import socket
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from irvis_runtime.errors import ContractError
+from irvis_runtime.live import status as status_module
 from irvis_runtime.live.status import StatusFile, Teller
 from irvis_runtime.live.systemd import Systemd
 
@@ -21,9 +25,28 @@ def test_the_status_file_holds_the_newest_status(tmp_path: Path) -> None:
     assert json.loads(path.read_text()) == {"count": 0}
     for count in range(1, 50):
         file.put({"count": count})
-    file.close({"count": 50})
+    file.close({"count": 50}, timeout_s=120.0)
     assert json.loads(path.read_text()) == {"count": 50}
     assert [entry.name for entry in tmp_path.iterdir()] == ["status.json"]
+
+
+def test_the_last_status_is_written_though_the_thread_wakes_while_it_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "status.json"
+    file = StatusFile(path)
+    file.start({"state": "fusing"})
+    file.put({"state": "fusing"})
+
+    def made_slowly(status: Mapping[str, Any]) -> str:
+        # The status of the second before wakes the thread; were it the last one, the thread would end here.
+        file._wake.set()
+        file._thread.join(0.5)
+        return json.dumps(status)
+
+    monkeypatch.setattr(status_module, "_json", made_slowly)
+    file.close({"state": "stopped"}, timeout_s=120.0)
+    assert json.loads(path.read_text()) == {"state": "stopped"}
 
 
 def test_a_status_file_that_cannot_be_written_is_refused_at_the_start(tmp_path: Path) -> None:
@@ -38,8 +61,10 @@ def test_not_a_number_never_reaches_the_file(tmp_path: Path) -> None:
 
 
 def test_a_state_is_logged_when_it_changes_and_not_when_it_flickers(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # All within a moment, however slow the machine.
+    monkeypatch.setattr(status_module, "time", SimpleNamespace(monotonic=lambda: 100.0))
     teller = Teller(None, dict)
     teller.follow("starting")
     for _ in range(50):
@@ -55,7 +80,7 @@ def test_the_watchdog_is_fed_only_while_pictures_come(tmp_path: Path, is_abstrac
     address = f"@irvis-{tmp_path.name}-{time.monotonic_ns()}" if is_abstract else str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
         notified.bind(f"\0{address[1:]}" if is_abstract else address)
-        notified.settimeout(2.0)
+        notified.settimeout(60.0)
         systemd = Systemd(address)
         systemd.ready()
         systemd.alive(10, "fusing")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import subprocess
 import threading
@@ -18,11 +19,16 @@ from numpy.typing import NDArray
 
 from irvis_runtime.gstreamer import Description, build_pipeline, start_pipeline, stop_pipeline
 from irvis_runtime.rig import OutputConfig
+from irvis_runtime.sinks import branch as branch_module
 from irvis_runtime.sinks.branch import Branch
 from irvis_runtime.sinks.destinations import make_sink
 from irvis_runtime.sinks.outlet import Sink
 from irvis_runtime.sinks.picture import Picture, grey_chroma
 
+from .waiting import until
+
+FINISH_S = 30.0
+"""How long the end of an output may take here: a busy machine is no fault."""
 FPS = 30
 BITS = 16
 
@@ -110,12 +116,13 @@ class Outputs:
         for branch in self.branches:
             branch.stop()
         for branch in self.branches:
-            branch.join()
+            branch.join(2 * FINISH_S)
 
 
 @pytest.fixture
-def outputs(gstreamer: ModuleType) -> Iterator[Outputs]:
+def outputs(gstreamer: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Iterator[Outputs]:
     """Opens and feeds outputs; all are closed after the test, and none may have had a defect."""
+    monkeypatch.setattr(branch_module, "CLOSE_S", FINISH_S)
     outputs = Outputs()
     yield outputs
     outputs.close()
@@ -137,7 +144,7 @@ class Reader:
         found: list[NDArray[np.uint8]] = []
         try:
             while len(found) != count:
-                sample = appsink.try_pull_sample(20 * self.Gst.SECOND)
+                sample = appsink.try_pull_sample(60 * self.Gst.SECOND)
                 if sample is None:
                     break
                 found.append(_luma(sample))
@@ -154,7 +161,7 @@ class Reader:
         text = "filesrc name=in ! parsebin ! appsink name=out sync=false"
         pipeline = build_pipeline(Description(text, {"in": {"location": str(path)}}))
         start_pipeline(pipeline, time.monotonic_ns())
-        sample = pipeline.get_by_name("out").try_pull_sample(20 * self.Gst.SECOND)
+        sample = pipeline.get_by_name("out").try_pull_sample(60 * self.Gst.SECOND)
         stop_pipeline(pipeline)
         return sample.get_caps().get_structure(0)
 
@@ -199,20 +206,10 @@ def run() -> Iterator[Run]:
         process.communicate()
 
 
-Until = Callable[..., None]
-
-
-@pytest.fixture
-def until() -> Until:
+@pytest.fixture(name="until")
+def until_fixture() -> Callable[[Callable[[], bool]], None]:
     """Waits for a condition; the test fails where it does not come true."""
-
-    def wait(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-        end_s = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < end_s, "it did not happen in time"
-            time.sleep(0.02)
-
-    return wait
+    return until
 
 
 @pytest.fixture
@@ -221,3 +218,37 @@ def port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+Make = Callable[..., Path]
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Make:
+    """Makes a self-signed certificate of this machine, with its key in the same file."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("needs openssl")
+
+    def make(name: str, *options: str) -> Path:
+        made = [tmp_path / f"{name}.{part}" for part in ("key", "crt")]
+        command = [
+            openssl,
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-subj",
+            "/CN=irvis",
+            "-days",
+            "2",
+        ]
+        command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(made[0]), "-out", str(made[1])]
+        subprocess.run([*command, *options], capture_output=True, timeout=300, check=True)
+        both = tmp_path / f"{name}.pem"
+        both.write_text("".join(path.read_text() for path in made))
+        both.chmod(0o600)
+        return both
+
+    return make

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from irvis_runtime.errors import BackendError
 from irvis_runtime.gstreamer import gst
 from irvis_runtime.sinks.encoders import choose_encoder
 
+from .waiting import LIMIT_S, told
+
 pytestmark = pytest.mark.usefixtures("encoder")
 
 SUFFIXES = pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
@@ -26,7 +29,9 @@ from irvis_runtime.rig import OutputConfig
 from irvis_runtime.sinks.branch import Branch
 from irvis_runtime.sinks.destinations import make_sink
 from irvis_runtime.sinks.picture import Picture, grey_chroma
-branch = Branch(make_sink(OutputConfig(sys.argv[1]), print), "generic", print)
+def report(line):
+    print(line, file=sys.stderr)
+branch = Branch(make_sink(OutputConfig(sys.argv[1], stall_ms=600_000.0), report), "generic", report)
 branch.start()
 for index in range(100_000):
     luma_hw = np.full((120, 160), 128, np.uint8)
@@ -35,6 +40,18 @@ for index in range(100_000):
     print(branch.sent, flush=True)
     time.sleep(1 / 30)
 """
+
+
+def record_and_kill(run: Any, sink: str, pictures: int) -> int:
+    """Has another process record and kills it when it has sent so many pictures; how many it had."""
+    process = run(sys.executable, "-c", RECORD, sink)
+    end_s, sent = time.monotonic() + LIMIT_S, 0
+    while sent < pictures:
+        assert time.monotonic() < end_s, f"{sent} pictures were sent"
+        sent = int(told(process))
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    return sent
 
 
 @SUFFIXES
@@ -57,12 +74,7 @@ def test_after_a_kill_all_but_the_last_second_plays(
     suffix: str, reader: Any, run: Any, tmp_path: Path
 ) -> None:
     """By SIGKILL after 5 s of pictures: `.part` is a film, and the next run keeps it under a name."""
-    process = run(sys.executable, "-c", RECORD, f"file://{tmp_path}/film{suffix}")
-    sent = 0
-    while sent < 150:
-        sent = int(process.stdout.readline())
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    sent = record_and_kill(run, f"file://{tmp_path}/film{suffix}", 150)
     part = tmp_path / f"film{suffix}.part"
     numbers = reader.numbers(part)
     assert numbers == sorted(set(numbers))
@@ -74,12 +86,7 @@ def test_ffmpeg_reads_a_recording_that_was_killed(suffix: str, run: Any, tmp_pat
     ffprobe = shutil.which("ffprobe")
     if ffprobe is None:
         pytest.skip("ffprobe is not installed")
-    process = run(sys.executable, "-c", RECORD, f"file://{tmp_path}/film{suffix}")
-    sent = 0
-    while sent < 90:
-        sent = int(process.stdout.readline())
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    sent = record_and_kill(run, f"file://{tmp_path}/film{suffix}", 90)
     command = [ffprobe, "-v", "quiet", "-count_frames", "-show_entries", "stream=nb_read_frames,profile"]
     told = subprocess.run(
         [*command, "-of", "csv=p=0", str(tmp_path / f"film{suffix}.part")],
@@ -102,7 +109,7 @@ def test_rotation_loses_no_picture_and_keeps_the_newest_pieces(
     outputs.feed()
     until(lambda: min(every.sent, last.sent) >= 100)
     outputs.close()
-    names = [f"all{suffix}", *(f"all-{number}{suffix}" for number in range(1, 20))]
+    names = [f"all{suffix}", *(f"all-{number}{suffix}" for number in range(1, 1000))]
     pieces = [reader.numbers(tmp_path / name) for name in names if (tmp_path / name).exists()]
     assert len(pieces) >= 6
     assert all(len(piece) == 15 for piece in pieces[:-1] if every.dropped == 0)
@@ -154,6 +161,8 @@ def test_a_full_disk_costs_the_recording_alone_and_it_goes_on_when_there_is_room
     until(lambda: other.sent > others + 60)
     assert "trying again" in outputs.lines[0]
     (small_disk / "filler").unlink()
+    # Easy to encode from now on: the disk must not be full again before the test has seen that it goes on.
+    feed.noise = 0
     until(lambda: any("works again" in line for line in outputs.lines))
     outputs.close()
     # While it recorded and while it could not, the picture and the other output went on.
@@ -230,7 +239,7 @@ def keyframes(path: Path) -> list[int]:
     pipeline.set_state(Gst.State.PLAYING)
     found: list[int] = []
     index = 0
-    while (sample := pipeline.get_by_name("out").try_pull_sample(20 * Gst.SECOND)) is not None:
+    while (sample := pipeline.get_by_name("out").try_pull_sample(60 * Gst.SECOND)) is not None:
         if not sample.get_buffer().has_flags(Gst.BufferFlags.DELTA_UNIT):
             found.append(index)
         index += 1

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from irvis_runtime.errors import BackendError, ContractError
-from irvis_runtime.sinks.recording import Recording, free_name
+from irvis_runtime.gstreamer import gst
+from irvis_runtime.sinks import recording as recording_module
+from irvis_runtime.sinks.recording import Recording, Rotation, free_name
 
 
 def recording(path: Path, overwrite: bool = False) -> tuple[Recording, list[str]]:
@@ -19,12 +24,12 @@ def recording(path: Path, overwrite: bool = False) -> tuple[Recording, list[str]
 
 def test_the_final_name_appears_when_the_recording_is_closed(tmp_path: Path) -> None:
     film, _ = recording(tmp_path / "film.mkv")
-    part = film.open()
-    part.write_bytes(b"pictures")
+    piece = film.open()
+    piece.part.write_bytes(b"pictures")
     assert [path.name for path in tmp_path.iterdir()] == ["film.mkv.part"]
-    assert film.close() == tmp_path / "film.mkv"
+    assert piece.close() == tmp_path / "film.mkv"
     assert (tmp_path / "film.mkv").read_bytes() == b"pictures"
-    assert not part.exists()
+    assert not piece.part.exists()
 
 
 def test_an_existing_recording_is_refused_unless_it_may_be_replaced(tmp_path: Path) -> None:
@@ -33,17 +38,19 @@ def test_an_existing_recording_is_refused_unless_it_may_be_replaced(tmp_path: Pa
         recording(tmp_path / "film.mkv")[0].check()
     film, _ = recording(tmp_path / "film.mkv", overwrite=True)
     film.check()
-    film.open().write_bytes(b"new")
+    piece = film.open()
+    piece.part.write_bytes(b"new")
     assert (tmp_path / "film.mkv").read_bytes() == b"old"
-    film.close()
+    piece.close()
     assert (tmp_path / "film.mkv").read_bytes() == b"new"
 
 
 def test_one_that_appears_during_the_recording_is_not_replaced(tmp_path: Path) -> None:
     film, _ = recording(tmp_path / "film.mkv")
-    film.open().write_bytes(b"mine")
+    piece = film.open()
+    piece.part.write_bytes(b"mine")
     (tmp_path / "film.mkv").write_bytes(b"theirs")
-    assert film.close().name == "film-1.mkv"
+    assert piece.close().name == "film-1.mkv"
     assert (tmp_path / "film.mkv").read_bytes() == b"theirs"
 
 
@@ -63,7 +70,7 @@ def test_what_killed_runs_left_under_the_names_of_their_starts_is_kept(tmp_path:
         (tmp_path / name).write_bytes(b"rescued")
     growing, template = tmp_path / "f-20250303T000000Z.mkv", tmp_path / "f-{time}.mkv"
     other = Recording(growing, False, lines.append, template=template)
-    other.open().write_bytes(b"another process's")
+    other.open().part.write_bytes(b"another process's")
     Recording(tmp_path / "f-20260101T000000Z.mkv", False, lines.append, template=template).open()
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "f-20250101T000000Z-1.mkv",
@@ -86,15 +93,16 @@ def test_further_pieces_of_one_run_get_numbers(tmp_path: Path) -> None:
     film, _ = recording(tmp_path / "film.mkv", overwrite=True)
     names = []
     for content in (b"a", b"b", b"c"):
-        film.open().write_bytes(content)
-        names.append(film.close().name)
+        piece = film.open()
+        piece.part.write_bytes(content)
+        names.append(piece.close().name)
     assert names == ["film.mkv", "film-1.mkv", "film-2.mkv"]
 
 
 def test_a_recording_that_another_process_writes_is_left_alone(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from irvis_runtime.sinks.recording import Recording;"
-        "Recording(Path(sys.argv[1]), False, print).open().write_bytes(b'theirs');"
+        "Recording(Path(sys.argv[1]), False, print).open().part.write_bytes(b'theirs');"
         "print('open', flush=True); sys.stdin.read()"
     )
     path = tmp_path / "film.mkv"
@@ -107,6 +115,64 @@ def test_a_recording_that_another_process_writes_is_left_alone(tmp_path: Path) -
             recording(path)[0].open()
         assert (tmp_path / "film.mkv.part").read_bytes() == b"theirs"
         other.communicate("")
+
+
+def test_a_late_closing_of_one_piece_leaves_the_next_one_alone(tmp_path: Path) -> None:
+    """Its lock, its rotation, and its way onto the disk."""
+    film = Recording(tmp_path / "film.mkv", False, print, Rotation(seconds=10.0))
+    first = film.open()
+    first.close()
+    second = film.open()
+    first.release()
+    assert second.is_over(10.0)
+    assert not second.is_over(9.9)
+    assert not second._is_released.is_set()
+    with pytest.raises(BackendError, match="is being written by another process"):
+        recording(tmp_path / "film.mkv")[0].open()
+    second.release()
+    recording(tmp_path / "film.mkv")[0].open().release()
+
+
+class StaleDisk:
+    """The module os on a network's disk that is gone."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(os, name)
+
+    def fstat(self, handle: int) -> os.stat_result:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    def close(self, handle: int) -> None:
+        os.close(handle)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def test_a_disk_that_is_gone_is_told_and_the_piece_can_be_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    piece = recording(tmp_path / "film.mkv")[0].open()
+    monkeypatch.setattr(recording_module, "os", StaleDisk())
+    with pytest.raises(BackendError, match=r"film\.mkv\.part: Stale file handle; see whether"):
+        piece.is_over(1.0)
+    piece.release()
+
+
+def test_a_recording_goes_on_when_its_disk_is_back(
+    encoder: str, outputs: Any, until: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    branch = outputs.open(f"file://{tmp_path}/film.mkv")
+    outputs.feed()
+    until(lambda: branch.sent > 5)
+    pipeline = branch._outlet.pipeline
+    with monkeypatch.context() as patch:
+        patch.setattr(recording_module, "os", StaleDisk())
+        until(lambda: bool(branch.reason) or branch.defect is not None)
+        assert branch.defect is None
+        until(lambda: pipeline.get_state(0).state == gst().State.NULL)
+    until(lambda: any("works again" in line for line in outputs.lines))
+    outputs.close()
+    assert "film.mkv.part: Stale file handle" in outputs.lines[0]
+    assert (tmp_path / "film.mkv").exists()
 
 
 def test_a_folder_is_no_recording(tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from irvis_runtime.errors import BackendError
 from irvis_runtime.sinks import branch as branch_module
 from irvis_runtime.sinks.closing import MAX_HUNG, Closing
 from irvis_runtime.sinks.pipeline import PipelineSink
+
+from .waiting import LIMIT_S
 
 
 @pytest.fixture
@@ -27,6 +29,17 @@ def pipe(tmp_path: Path) -> Iterator[tuple[Path, int]]:
     os.close(reading)
 
 
+def closings() -> int:
+    return [thread.name for thread in threading.enumerate()].count("output-stuck://-closing")
+
+
+def drain(reading: int) -> None:
+    """Reads what is in the pipe now."""
+    with suppress(BlockingIOError):
+        while os.read(reading, 2**16):
+            pass
+
+
 def test_a_sink_that_hangs_even_in_closing_is_left_behind_and_opened_again(
     outputs: Any, until: Any, pipe: tuple[Path, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -37,37 +50,42 @@ def test_a_sink_that_hangs_even_in_closing_is_left_behind_and_opened_again(
     tail = "filesink name=file buffer-mode=unbuffered async=false"
     stuck = outputs.open(PipelineSink("stuck://", tail, None, {"file": file}, stall_s=0.3))
     other = outputs.open("null://")
-    feed = outputs.feed()
+    # Were its first pictures a second apart, it would have worked for a second.
+    feed = outputs.feed(step_s=0.1)
     until(lambda: f"{MAX_HUNG} closings of it hang" in stuck.reason)
-    assert stuck.stalls == MAX_HUNG
-    threads = [thread.name for thread in threading.enumerate()]
-    assert threads.count("output-stuck://-closing") == MAX_HUNG
+    assert stuck.stalls >= MAX_HUNG
+    assert closings() == MAX_HUNG
     others = other.sent
     until(lambda: other.sent > others + 30)
-    assert threads.count("output-stuck://-closing") == MAX_HUNG, "no more than so many are left behind"
+    assert closings() == MAX_HUNG, "no more than so many are left behind"
     assert feed.longest_push_s < 5
     assert len(outputs.lines) == 1
     assert outputs.lines[0].startswith("output stuck://: took no picture for 0.3 s; trying again in")
 
     # The reader goes on: everything comes free, and the output works again.
     def read() -> bool:
-        try:
-            while os.read(reading, 2**16):
-                pass
-        except BlockingIOError:
-            pass
+        drain(reading)
         return any("works again" in line for line in outputs.lines)
 
     until(read)
-    assert stuck._closing.hung == 0
+    until(lambda: stuck._closing.hung == 0)
+
+    def is_closed() -> bool:
+        drain(reading)
+        return not stuck._thread.is_alive()
+
+    feed.stop()
+    stuck.stop()
+    until(is_closed)
 
 
 def test_a_stuck_sink_does_not_hold_up_the_end(
     outputs: Any, until: Any, pipe: tuple[Path, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(branch_module, "CLOSE_S", 0.2)
+    path, reading = pipe
     tail = "filesink name=file buffer-mode=unbuffered async=false"
-    sink = PipelineSink("stuck://", tail, None, {"file": {"location": str(pipe[0])}}, stall_s=3.0)
+    sink = PipelineSink("stuck://", tail, None, {"file": {"location": str(path)}}, stall_s=LIMIT_S)
     stuck = outputs.open(sink)
     feed = outputs.feed()
     until(lambda: stuck.dropped > 5)
@@ -76,8 +94,14 @@ def test_a_stuck_sink_does_not_hold_up_the_end(
     stuck.join(0.5)
     assert "did not close within 0.5 s; its last pictures may be missing" in outputs.lines[0]
 
+    def is_closed() -> bool:
+        drain(reading)
+        return not stuck._thread.is_alive()
 
-def test_closings_are_counted_while_they_hang() -> None:
+    until(is_closed)
+
+
+def test_closings_are_counted_while_they_hang(until: Any) -> None:
     closing, going_on = Closing("test"), threading.Event()
     for _ in range(MAX_HUNG):
         closing.check()
@@ -86,8 +110,7 @@ def test_closings_are_counted_while_they_hang() -> None:
     with pytest.raises(BackendError, match="4 closings of it hang; end what holds it"):
         closing.check()
     going_on.set()
-    while closing.hung:
-        time.sleep(0.01)
+    until(lambda: not closing.hung)
     closing.check()
 
 
