@@ -88,6 +88,31 @@ print(oct(os.umask(0)))
         assert int(done.stdout, 8) == int(umask, 8)
 
 
+@pytest.mark.parametrize("mode", [0o640, 0o444, 0o666])
+def test_a_file_that_is_replaced_hands_its_mode_on(tmp_path: Path, mode: int) -> None:
+    path, other = tmp_path / "rig.toml", tmp_path / "rig.toml.bak"
+    path.write_text("before")
+    path.chmod(mode)
+    with replacing(path) as temporary:
+        temporary.write_text("after")
+        assert temporary.stat().st_mode & 0o077 == mode & 0o077
+    with replacing(other, like=path) as temporary:
+        temporary.write_text("before")
+    assert path.read_text() == "after"
+    assert path.stat().st_mode & 0o777 == other.stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root gives files away")
+def test_roots_edit_leaves_a_file_to_its_owner(tmp_path: Path) -> None:
+    """As /etc/irvis/rig.toml, which the service reads by its group."""
+    path = tmp_path / "rig.toml"
+    path.write_text("before")
+    os.chown(path, 1, 2)
+    with replacing(path) as temporary:
+        temporary.write_text("after")
+    assert (path.stat().st_uid, path.stat().st_gid) == (1, 2)
+
+
 def test_the_umask_is_never_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is the whole process's: a file that another thread makes meanwhile would be everybody's to write."""
     asked: list[int] = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -51,12 +50,10 @@ def write_registration(
             f"[{TABLE}] on a line of its own, or add {_lines_of(values)!r} yourself"
         )
     former = path.with_name(f"{path.name}.bak")
-    with atomic.replacing(former) as temporary:
+    # A rig may hold passwords: who may read it may read its former content, and nobody else.
+    with atomic.replacing(former, like=path) as temporary:
         shutil.copyfile(path, temporary)
-    mode = os.stat(path).st_mode
-    with atomic.replacing(path) as temporary:
-        temporary.write_bytes(edited.encode())
-    os.chmod(path, mode)
+    atomic.write_text(path, edited)
     return former
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -133,8 +132,7 @@ def test_the_file_is_replaced_and_the_former_one_kept(tmp_path: Path) -> None:
     assert path.read_bytes() == b"\r\n".join(
         [b"# h\xc3\xa4nd-made", b"[registration]", *(line.encode() for line in written), b""]
     )
-    if sys.platform != "win32":
-        assert path.stat().st_mode & 0o777 == 0o640
+    assert path.stat().st_mode & 0o777 == former.stat().st_mode & 0o777 == 0o640
     assert sorted(file.name for file in tmp_path.iterdir()) == ["rig.toml", "rig.toml.bak"]
 
 
