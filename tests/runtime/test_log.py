@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
@@ -28,16 +29,28 @@ start_ms = 60000.0
 """
 
 
-@pytest.mark.parametrize("kind", ["full", "gone", "closed"])
+def fill(pipe: int) -> None:
+    """Leaves no room in a pipe that nobody reads."""
+    os.set_blocking(pipe, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(pipe, b"x")
+    os.set_blocking(pipe, True)
+
+
+@pytest.mark.parametrize("kind", ["full", "gone", "stuck", "closed"])
 def test_a_flight_goes_on_without_its_log(kind: str, gstreamer: ModuleType, tmp_path: Path) -> None:
-    """A full disk (`2>/dev/full`), a reader that is gone (`2>&1 | tee`, ssh), and none at all (`2>&-`)."""
+    """A full disk (`2>/dev/full`), a reader that is gone or stopped (`| tee`, ssh), no stderr (`2>&-`)."""
     (tmp_path / "rig.toml").write_text(RIG)
     status = tmp_path / "status.json"
     if kind == "full":
         stderr = os.open("/dev/full", os.O_WRONLY)
     else:
         reading, stderr = os.pipe()
-        os.close(reading)
+        if kind == "stuck":
+            fill(stderr)
+        else:
+            os.close(reading)
     redirection = "2>&-" if kind == "closed" else ""
     live = [sys.executable, "-m", "irvis_runtime", "live", "rig.toml", "--without-network"]
     process = subprocess.Popen(
