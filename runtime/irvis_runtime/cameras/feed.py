@@ -56,6 +56,9 @@ class Feeder:
             self._push_until_stopped()
         except (BackendError, ContractError, OSError) as error:
             self.failure = str(error)
+        except Exception as error:
+            # A fault of the program: told by its name, where the thread's end would be told as a silence.
+            self.failure = repr(error)
 
     def _push_until_stopped(self) -> None:
         Gst = gst()

@@ -18,7 +18,7 @@ from irvis_runtime.gstreamer import Description
 pytestmark = pytest.mark.usefixtures("gstreamer")
 
 
-@pytest.mark.parametrize("kind", [ContractError, BackendError, OSError])
+@pytest.mark.parametrize("kind", [ContractError, BackendError, OSError, TypeError])
 def test_a_picture_that_cannot_be_made_is_the_reason(kind: type[Exception]) -> None:
     """Not the silence that follows."""
     made: list[int] = []
