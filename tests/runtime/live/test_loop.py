@@ -112,7 +112,7 @@ def test_two_cameras_are_fused_recorded_and_told(start: Start, gstreamer: Module
         "test://?width=161&height=121&fps=30&pattern=ball",
         "test://?width=80&height=60&fps=10&format=y16",
     )
-    # The output's stall_ms, and limits that let a busy machine pause: its first picture is a fused one's size.
+    # The output's stall_ms, and limits that let a busy machine pause.
     patience = "stall_ms = 60000\n[limits]\nstart_ms = 60000\nlost_ms = 10000\nrestart_ms = 60000\n"
     with closing(Notified(tmp_path / "notify")) as notified:
         run = start(
@@ -124,7 +124,7 @@ def test_two_cameras_are_fused_recorded_and_told(start: Start, gstreamer: Module
             if "WATCHDOG=1" not in heard or not any(line.startswith("STATUS=fusing, ") for line in heard):
                 return False
             status = run.status()
-            return status["state"] == "fusing" and status["frames"] >= 10 and status["fps"] > 0
+            return bool(status["state"] == "fusing" and status["frames"] >= 10 and status["fps"] > 0)
 
         until(is_fusing)
         run.process.send_signal(signal.SIGTERM)
@@ -161,8 +161,10 @@ def test_cameras_in_step_are_paired_in_step(start: Start) -> None:
 
     def are_in_step() -> bool:
         """A pause of the machine costs single pairs; those of cameras out of step are the most for ever."""
-        status = run.status() if run.has_status() else {"frames": 0}
-        return status["frames"] >= 15 and status["skew_ms"]["p50"] == 0
+        if not run.has_status():
+            return False
+        status = run.status()
+        return bool(status["frames"] >= 15 and status["skew_ms"]["p50"] == 0)
 
     until(are_in_step)
     run.process.send_signal(signal.SIGTERM)
@@ -219,10 +221,12 @@ def test_rtp_is_received_while_a_recording_fails(start: Start, gstreamer: Module
     finally:
         stop_pipeline(receiver)
     assert code == 0
-    # A failure is told once, however often opening is tried; where 40 kB are more than a second, it works between.
+    # A failure is told once, however often opening is tried; if 40 kB last a second, it works between.
     told = [line for line in errors.splitlines() if "output file://out.mkv:" in line]
     assert told
-    assert [line.endswith(": works again") for line in told] == [bool(index % 2) for index in range(len(told))]
+    assert [line.endswith(": works again") for line in told] == [
+        bool(index % 2) for index in range(len(told))
+    ]
     assert "output rtp" not in errors
     # The end may have found it open and whole.
     if (tmp_path / "out.mkv").exists():
