@@ -119,7 +119,7 @@ def test_the_rig_plays(tmp_path: Path) -> None:
         (["-o", "out", "--fps", "0"], "fps: expected 0.1 to 240"),
         (["-o", "out", "--count", "0"], "expected a whole number from 1 up"),
         (["-o", "out", "--size", "8x8"], "expected WIDTHxHEIGHT from 16"),
-        (["-o", "eight"], "rig.toml exists and is not replaced"),
+        (["-o", "eight", "--size", "64x48"], "rig.toml exists and is not replaced"),
     ],
 )
 def test_what_cannot_be_recorded_is_one_line_and_leaves_nothing(
