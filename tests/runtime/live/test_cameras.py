@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 
 from irvis_runtime.cameras.camera import Camera
+from irvis_runtime.cameras.frames import Frame
+from irvis_runtime.cameras.inbox import Inbox
 from irvis_runtime.errors import BackendError
 from irvis_runtime.fuser import Fuser
 from irvis_runtime.gstreamer import (
@@ -139,6 +141,22 @@ def test_two_films_end_by_themselves(here: Here, gstreamer: ModuleType) -> None:
     assert status["frames"] > 5
     assert (here.folder / "out.mkv").stat().st_size > 1000
     assert skew_ms < 40
+
+
+def test_a_visible_camera_that_is_ahead_is_paired_in_step(
+    here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every infrared frame is handed over a little later than the visible one of its time."""
+    put = Inbox.put_infrared
+
+    def put_late(inbox: Inbox, frame: Frame) -> None:
+        time.sleep(0.03)
+        put(inbox, frame)
+
+    monkeypatch.setattr(Inbox, "put_infrared", put_late)
+    scene = "test://?width=64&height=48&fps=10"
+    with here.running(rig_text(scene, scene, more="[limits]\nwait_ms = 500\n")):
+        until(lambda: here.status()["frames"] >= 10 and here.status()["skew_ms"]["p50"] == 0)
 
 
 def test_what_is_there_at_the_start_is_no_garbage_until_the_end(here: Here) -> None:
