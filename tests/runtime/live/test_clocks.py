@@ -6,13 +6,17 @@ import ast
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import irvis_runtime
+
+from .live_rigs import rig_text, until
 
 ROOT = Path(irvis_runtime.__file__).parent
 LIVE = (
@@ -86,6 +90,15 @@ time_t time(time_t *where) {
 """
 
 
+UNTIL_IT_JUMPS = """
+import time
+wall, steady = time.time(), time.monotonic()
+while abs(time.time() - wall) < 7000:
+    time.sleep(0.1)
+assert time.monotonic() - steady < 1000
+"""
+
+
 @pytest.mark.usefixtures("gstreamer")
 def test_a_wall_clock_that_jumps_by_hours_each_second_changes_nothing(tmp_path: Path) -> None:
     """The process's real clock jumps, by a library that stands before the C library's."""
@@ -97,25 +110,31 @@ def test_a_wall_clock_that_jumps_by_hours_each_second_changes_nothing(tmp_path: 
         [compiler, "-shared", "-fPIC", "-o", "shim.so", "shim.c", "-ldl"], cwd=tmp_path, check=True
     )
     environment = {**os.environ, "LD_PRELOAD": str(tmp_path / "shim.so")}
-    jumps = (
-        "import time\na = time.time(), time.monotonic()\ntime.sleep(1)\nb = time.time(), time.monotonic()\n"
-    )
-    jumps += "assert abs(b[0] - a[0]) > 7000 and b[1] - a[1] < 60"
-    subprocess.run([sys.executable, "-c", jumps], env=environment, check=True)
+    subprocess.run([sys.executable, "-c", UNTIL_IT_JUMPS], env=environment, check=True, timeout=120)
+    # No limit is in reach of a busy machine, and each is in reach of a jump.
+    limits = "".join(f"{name}_ms = 100000\n" for name in ("max_skew", "hold", "lost", "restart", "start"))
     pattern = "test://?width=64&height=48&fps=20&pattern=ball"
-    (tmp_path / "rig.toml").write_text(
-        f'[visible]\nsource = "{pattern}"\n[infrared]\nsource = "{pattern}"\n[[output]]\nsink = "null://"\n'
-    )
+    (tmp_path / "rig.toml").write_text(rig_text(pattern, pattern, more=f"[limits]\n{limits}"))
     command = [sys.executable, "-m", "irvis_runtime", "live", "rig.toml", "--without-network"]
-    command += ["--seconds", "6", "--status", "status.json"]
-    done = subprocess.run(
-        command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    states = [line for line in done.stderr.splitlines() if "camera" not in line]
-    assert states[-2:] == ["irvis live: fusing", "irvis live: stopped"]
-    assert "lost" not in done.stderr
-    told = json.loads((tmp_path / "status.json").read_text())
-    assert told["frames"] > 40
-    assert 0 < told["latency_ms"]["p99"] < 3000
-    assert told["running_s"] < 60
+    command += ["--status", "status.json"]
+    status = tmp_path / "status.json"
+
+    def told() -> dict[str, Any]:
+        mapping: dict[str, Any] = json.loads(status.read_text()) if status.exists() else {"frames": 0}
+        return mapping
+
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            until(lambda: told()["frames"] > 40 and told()["running_s"] > 4)
+            process.send_signal(signal.SIGTERM)
+            _, errors = process.communicate(timeout=120)
+        finally:
+            process.kill()
+    assert process.returncode == 0, errors
+    states = [line for line in errors.splitlines() if "camera" not in line]
+    assert states[states.index("irvis live: fusing") :] == ["irvis live: fusing", "irvis live: stopped"]
+    assert "lost" not in errors
+    assert 0 < told()["latency_ms"]["p99"] < 1e6
+    assert told()["running_s"] < 1000

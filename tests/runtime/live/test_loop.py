@@ -6,11 +6,11 @@ import json
 import os
 import resource
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -25,7 +25,7 @@ from irvis_runtime.gstreamer import (
     stop_pipeline,
 )
 
-from .live_rigs import PATTERN_FPS, rig_text
+from .live_rigs import PATTERN_FPS, Notified, rig_text, until
 
 FILE_LIMIT = 40_000
 
@@ -48,7 +48,7 @@ class Run:
         """Whether a status file is there yet."""
         return (self.folder / "status.json").exists()
 
-    def end(self, timeout_s: float = 40.0) -> tuple[int, str]:
+    def end(self, timeout_s: float = 120.0) -> tuple[int, str]:
         """Waits for the end; the exit code and stderr."""
         _, errors = self.process.communicate(timeout=timeout_s)
         return self.process.returncode, errors
@@ -94,21 +94,13 @@ def start(tmp_path: Path) -> Iterator[Start]:
             run.process.wait()
 
 
-def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    """Waits for the condition; the test fails where it does not come true."""
-    end_s = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end_s, "it did not happen in time"
-        time.sleep(0.02)
-
-
 def film_size(gstreamer: ModuleType, path: Path) -> tuple[int, float]:
     """Frames of a recording that decode, and the last one's time in seconds."""
     launch = "filesrc name=in ! decodebin ! appsink name=out sync=false"
     pipeline = build_pipeline(Description(launch, {"in": {"location": str(path)}}))
     start_pipeline(pipeline, time.monotonic_ns())
     count, last_s = 0, 0.0
-    while (sample := pipeline.get_by_name("out").try_pull_sample(5 * gstreamer.SECOND)) is not None:
+    while (sample := pipeline.get_by_name("out").try_pull_sample(60 * gstreamer.SECOND)) is not None:
         count, last_s = count + 1, sample.get_buffer().pts / 1e9
     stop_pipeline(pipeline)
     return count, last_s
@@ -120,21 +112,31 @@ def test_two_cameras_are_fused_recorded_and_told(start: Start, gstreamer: Module
         "test://?width=161&height=121&fps=30&pattern=ball",
         "test://?width=80&height=60&fps=10&format=y16",
     )
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
-        notified.bind(str(tmp_path / "notify"))
-        notified.settimeout(1.0)
-        environment = {"NOTIFY_SOCKET": str(tmp_path / "notify")}
-        run = start(rig_text(*cameras, ("file://out.mkv",)), "--seconds", "2.5", env=environment)
+    # The output's stall_ms, and limits that let a busy machine pause.
+    patience = "stall_ms = 60000\n[limits]\nstart_ms = 60000\nlost_ms = 10000\nrestart_ms = 60000\n"
+    with closing(Notified(tmp_path / "notify")) as notified:
+        run = start(
+            rig_text(*cameras, ("file://out.mkv",), patience), env={"NOTIFY_SOCKET": str(tmp_path / "notify")}
+        )
+
+        def is_fusing() -> bool:
+            heard = notified.lines()
+            if "WATCHDOG=1" not in heard or not any(line.startswith("STATUS=fusing, ") for line in heard):
+                return False
+            status = run.status()
+            return bool(status["state"] == "fusing" and status["frames"] >= 10 and status["fps"] > 0)
+
+        until(is_fusing)
+        run.process.send_signal(signal.SIGTERM)
         code, errors = run.end()
-        assert code == 0, errors
-        heard = "\n".join(notified.recv(1000).decode() for _ in range(4)).splitlines()
-    assert heard.index("READY=1") < heard.index("WATCHDOG=1")
-    assert any(line.startswith("STATUS=fusing, ") for line in heard)
+        heard = notified.lines()
+    assert code == 0, errors
+    assert heard.index("READY=1") < heard.index("WATCHDOG=1") < heard.index("STOPPING=1")
     assert "irvis live: fusing\n" in errors
     status = run.status()
     assert status["state"] == "stopped"
-    assert 10 <= status["frames"] <= 2.5 * PATTERN_FPS + 5
-    assert 0 < status["fps"] <= PATTERN_FPS + 3
+    assert 10 <= status["frames"] <= status["running_s"] * PATTERN_FPS + 5
+    assert status["fps"] <= PATTERN_FPS + 3
     assert 0 < status["latency_ms"]["p50"] <= status["latency_ms"]["p99"]
     assert 0 <= status["skew_ms"]["p50"] <= status["skew_ms"]["p99"] <= 1000
     assert set(status["dropped"]) == {"infrared", "visible", "output"}
@@ -142,8 +144,8 @@ def test_two_cameras_are_fused_recorded_and_told(start: Start, gstreamer: Module
     assert status["thermal"]["is_frozen"] is False
     assert {"irvis", "gstreamer"} <= set(status["versions"])
     count, last_s = film_size(gstreamer, run.folder / "out.mkv")
-    assert count == status["frames"] - status["dropped"]["output"]
-    assert 0.5 < last_s <= 2.6
+    assert count == status["frames"] + status["slates"] - status["dropped"]["output"]
+    assert (count - 1) / PATTERN_FPS - 0.1 <= last_s <= status["running_s"] + 0.1
     assert sorted(path.name for path in run.folder.iterdir()) == [
         "notify",
         "out.mkv",
@@ -155,11 +157,19 @@ def test_two_cameras_are_fused_recorded_and_told(start: Start, gstreamer: Module
 def test_cameras_in_step_are_paired_in_step(start: Start) -> None:
     """Whichever hands its frame over first: a picture of the visible one waits for its partner."""
     scene = "test://?width=64&height=48&fps=10"
-    run = start(rig_text(scene, scene, more="[limits]\nwait_ms = 80\n"), "--seconds", "4")
+    run = start(rig_text(scene, scene, more="[limits]\nwait_ms = 500\n"))
+
+    def are_in_step() -> bool:
+        """A pause of the machine costs single pairs; those of cameras out of step are the most for ever."""
+        if not run.has_status():
+            return False
+        status = run.status()
+        return bool(status["frames"] >= 15 and status["skew_ms"]["p50"] == 0)
+
+    until(are_in_step)
+    run.process.send_signal(signal.SIGTERM)
     code, errors = run.end()
     assert code == 0, errors
-    assert run.status()["frames"] >= 15
-    assert run.status()["skew_ms"]["p50"] == 0
 
 
 def test_a_signal_ends_it_cleanly_and_a_kill_leaves_what_was_recorded(
@@ -195,21 +205,29 @@ def test_rtp_is_received_while_a_recording_fails(start: Start, gstreamer: Module
     port = receiver.get_by_name("udp").get_property("port")
     try:
         run = start(
-            rig_text(outputs=("file://out.mkv", f"rtp://127.0.0.1:{port}")),
+            rig_text(outputs=("file://out.mkv", f"rtp://127.0.0.1:{port}"), more="stall_ms = 60000\n"),
             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_LIMIT, FILE_LIMIT)),
         )
         until(lambda: run.has_status() and "closed" in run.status()["outputs"]["file://out.mkv"])
+        assert not (tmp_path / "out.mkv").exists()
         appsink = receiver.get_by_name("out")
         while appsink.try_pull_sample(0) is not None:
             pass
-        received = sum(appsink.try_pull_sample(3 * gstreamer.SECOND) is not None for _ in range(20))
+        received = sum(appsink.try_pull_sample(60 * gstreamer.SECOND) is not None for _ in range(20))
         assert received == 20
-        assert run.status()["state"] == "fusing"
+        until(lambda: run.status()["state"] == "fusing")
         run.process.send_signal(signal.SIGINT)
         code, errors = run.end()
     finally:
         stop_pipeline(receiver)
     assert code == 0
-    assert errors.count("output file://out.mkv:") == 1
+    # A failure is told once, however often opening is tried; if 40 kB last a second, it works between.
+    told = [line for line in errors.splitlines() if "output file://out.mkv:" in line]
+    assert told
+    assert [line.endswith(": works again") for line in told] == [
+        bool(index % 2) for index in range(len(told))
+    ]
     assert "output rtp" not in errors
-    assert not (tmp_path / "out.mkv").exists()
+    # The end may have found it open and whole.
+    if (tmp_path / "out.mkv").exists():
+        assert film_size(gstreamer, tmp_path / "out.mkv")[0] > 0

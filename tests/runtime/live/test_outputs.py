@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,8 @@ import pytest
 
 from irvis_runtime.errors import ContractError
 from irvis_runtime.image import read_picture
+
+from .live_rigs import until
 
 CAMERAS = """
 [visible]
@@ -33,29 +34,21 @@ Start = Callable[[str], "subprocess.Popen[str]"]
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts `irvis live` with these outputs in the test's folder; it is killed at the end."""
+    """Starts `irvis live` with these outputs in the test's folder, its stderr in `log`; killed at the end."""
     processes: list[subprocess.Popen[str]] = []
 
     def begin(outputs: str) -> subprocess.Popen[str]:
         (tmp_path / "rig.toml").write_text(CAMERAS + outputs)
         command = [sys.executable, "-m", "irvis_runtime", "live", "rig.toml", "--status", "status.json"]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        processes.append(
-            subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
-        )
+        with (tmp_path / "log").open("w") as log:
+            processes.append(subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=log, text=True))
         return processes[-1]
 
     yield begin
     for process in processes:
         process.kill()
-        process.communicate()
-
-
-def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    end_s = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end_s, "it did not happen in time"
-        time.sleep(0.05)
+        process.wait()
 
 
 def status(folder: Path) -> dict[str, Any]:
@@ -92,10 +85,10 @@ def snapshot(path: Path) -> np.ndarray[Any, Any] | None:
 
 def test_every_output_shows_its_view_and_nothing_listens(start: Start, tmp_path: Path) -> None:
     views = ("fused", "visible", "thermal", "side-by-side", "picture-in-picture", "blend")
-    shots = "".join(
-        f'[[output]]\nsink = "file://{view}.png"\nview = "{view}"\nevery_s = 0.1\n' for view in views
-    )
-    run = start(f'{shots}[[output]]\nsink = "file://film.mp4"\n[[output]]\nsink = "udp://127.0.0.1:9"\n')
+    shots = "".join(f'sink = "file://{view}.png"\nview = "{view}"\nevery_s = 0.1\n' for view in views)
+    others = 'sink = "file://film.mp4"\nsink = "udp://127.0.0.1:9"\n'
+    # A busy machine may keep eight outputs waiting for longer than is usual: no fault of theirs.
+    run = start((shots + others).replace("sink", "[[output]]\nstall_ms = 60000\nsink"))
     # The first pictures may be the visible camera's alone.
     until(lambda: status(tmp_path).get("state") == "fusing")
 
@@ -116,8 +109,8 @@ def test_every_output_shows_its_view_and_nothing_listens(start: Start, tmp_path:
     assert snapshot(tmp_path / "fused.png") is not None
     assert listening(run.pid) == []
     run.send_signal(signal.SIGTERM)
-    _, errors = run.communicate(timeout=60)
-    assert run.returncode == 0, errors
+    code, errors = run.wait(120), (tmp_path / "log").read_text()
+    assert code == 0, errors
     assert "output" not in errors
     assert (tmp_path / "film.mp4").stat().st_size > 0
 
@@ -125,23 +118,47 @@ def test_every_output_shows_its_view_and_nothing_listens(start: Start, tmp_path:
 def test_a_stopped_client_costs_its_output_alone(start: Start, tmp_path: Path) -> None:
     """The fault table's row, with the whole program: SIGSTOP for a reader of shared memory."""
     socket = tmp_path / "fused"
-    start(f'[[output]]\nsink = "shm://{socket}"\nstall_ms = 500\n[[output]]\nsink = "file://film.mkv"\n')
+    start(
+        f'[[output]]\nsink = "shm://{socket}"\nstall_ms = 1000\n'
+        '[[output]]\nsink = "file://film.mkv"\nstall_ms = 60000\n'
+    )
     until(socket.exists)
     caps = "video/x-raw,format=NV12,width=160,height=120,framerate=30/1"
     client = subprocess.Popen(
-        ["gst-launch-1.0", "-q", "shmsrc", f"socket-path={socket}", "!", caps, "!", "fakesink"]
+        [
+            "gst-launch-1.0",
+            "-q",
+            "shmsrc",
+            f"socket-path={socket}",
+            "!",
+            caps,
+            "!",
+            "filesink",
+            "location=read",
+        ],
+        cwd=tmp_path,
     )
-    try:
+    shm, film = f"shm://{socket}", "file://film.mkv"
+
+    def goes_on(more: int) -> Callable[[], bool]:
+        """A condition: everything works, and so many further pictures were made."""
         frames = status(tmp_path).get("frames", 0)
-        until(lambda: status(tmp_path).get("frames", 0) > frames + 60)
+
+        def does() -> bool:
+            told = status(tmp_path)
+            is_open = told.get("outputs") == {shm: "open", film: "open"}
+            return is_open and told["state"] == "fusing" and told["frames"] > frames + more
+
+        return does
+
+    try:
+        until(lambda: (tmp_path / "read").exists() and (tmp_path / "read").stat().st_size > 0)
+        until(goes_on(30))
         client.send_signal(signal.SIGSTOP)
-        shm, film = f"shm://{socket}", "file://film.mkv"
-        until(lambda: "took no picture for 0.5 s" in status(tmp_path)["outputs"][shm])
-        frames = status(tmp_path)["frames"]
-        until(lambda: status(tmp_path)["outputs"][shm] == "open")
-        until(lambda: status(tmp_path)["frames"] > frames + 30)
-        assert status(tmp_path)["outputs"][film] == "open"
-        assert status(tmp_path)["state"] == "fusing"
+        until(lambda: f"output {shm}: took no picture for 1 s" in (tmp_path / "log").read_text())
+        until(goes_on(30))
+        until(lambda: f"output {shm}: works again" in (tmp_path / "log").read_text())
+        assert f"output {film}" not in (tmp_path / "log").read_text()
     finally:
         client.kill()
         client.wait()

@@ -19,6 +19,8 @@ from irvis_runtime.rig import Rig, load_rig
 from irvis_runtime.scenes import SceneRenderer, random_scene
 from irvis_runtime.uri import parse_uri
 
+from .live_rigs import play
+
 HEIGHT, WIDTH = 48, 64
 
 pytestmark = pytest.mark.usefixtures("gstreamer")
@@ -100,10 +102,13 @@ def test_the_rig_plays(tmp_path: Path) -> None:
     rig = tmp_path / "out/rig.toml"
     raw("-o", rig.parent, "--count", 2, "--fps", 20, "--infrared-fps", 10)
     status = tmp_path / "status.json"
-    assert main(["live", str(rig), "--seconds", "2", "--without-network", "--status", str(status)]) == 0
-    told = json.loads(status.read_text())
-    assert told["frames"] > 0
-    assert told["forms"] == {"visible": "64x48 NV12", "infrared": "64x48 GRAY8"}
+    forms = {"visible": "64x48 NV12", "infrared": "64x48 GRAY8"}
+
+    def is_played() -> bool:
+        told = json.loads(status.read_text())
+        return bool(told["frames"] > 0 and told["forms"] == forms)
+
+    play(main, ["live", str(rig), "--without-network", "--status", str(status)], is_played, (1.0, 4.0, 16.0))
 
 
 @pytest.mark.parametrize(
@@ -114,7 +119,7 @@ def test_the_rig_plays(tmp_path: Path) -> None:
         (["-o", "out", "--fps", "0"], "fps: expected 0.1 to 240"),
         (["-o", "out", "--count", "0"], "expected a whole number from 1 up"),
         (["-o", "out", "--size", "8x8"], "expected WIDTHxHEIGHT from 16"),
-        (["-o", "eight"], "rig.toml exists and is not replaced"),
+        (["-o", "eight", "--size", "64x48"], "rig.toml exists and is not replaced"),
     ],
 )
 def test_what_cannot_be_recorded_is_one_line_and_leaves_nothing(
