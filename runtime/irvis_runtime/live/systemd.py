@@ -9,6 +9,9 @@ from contextlib import suppress
 
 from irvis_runtime.states import State
 
+PATIENCE_S = 0.2
+"""A service manager that takes no message for longer, its queue full, misses one: the picture does not wait."""
+
 
 class Systemd:
     """Tells systemd by sd_notify that the service is ready, alive or stopping; silent elsewhere."""
@@ -44,4 +47,5 @@ class Systemd:
             suppress(OSError),
             socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notify,
         ):
+            notify.settimeout(PATIENCE_S)
             notify.sendto(text.encode(), self._address)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -98,3 +99,19 @@ def test_the_watchdog_is_fed_only_while_pictures_come(tmp_path: Path, is_abstrac
 def test_without_systemd_nothing_happens(tmp_path: Path) -> None:
     Systemd("").ready()
     Systemd(str(tmp_path / "gone")).ready()
+
+
+def test_a_service_manager_that_reads_nothing_does_not_hold_up_the_picture(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as unread:
+        unread.bind(str(tmp_path / "notify"))
+        systemd = Systemd(str(tmp_path / "notify"))
+        length = int(Path("/proc/sys/net/unix/max_dgram_qlen").read_text())
+
+        def tell() -> None:
+            for frames in range(length + 5):
+                systemd.alive(frames, "fusing")
+
+        telling = threading.Thread(target=tell, daemon=True)
+        telling.start()
+        telling.join(60)
+        assert not telling.is_alive()
