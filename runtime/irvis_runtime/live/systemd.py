@@ -10,7 +10,7 @@ from contextlib import suppress
 from irvis_runtime.states import State
 
 PATIENCE_S = 0.2
-"""A service manager that takes no message for longer, its queue full, misses one: the picture does not wait."""
+"""A service manager that takes no message for longer, its queue full, misses it; the picture goes on."""
 
 
 class Systemd:
