@@ -182,22 +182,13 @@ class EngineBuilder:
 
     def _is_strong(self) -> bool:
         """Whether the graph's types rule: always where precision flags are gone (TensorRT 11)."""
-        trt = self._trt
-        can = hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED")
-        return (self._model.is_typed and can) or not hasattr(trt.BuilderFlag, "FP16")
+        return self._model.is_typed or not hasattr(self._trt.BuilderFlag, "FP16")
 
     def _network_flags(self) -> int:
-        # TensorRT 8 wants the explicit batch said, 10 ignores it; 11 is always strongly typed.
-        name = "STRONGLY_TYPED" if self._is_strong() else "EXPLICIT_BATCH"
-        flag = getattr(self._trt.NetworkDefinitionCreationFlag, name, None)
-        return 0 if flag is None else 1 << int(flag)
+        return 1 << int(self._trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED) if self._is_strong() else 0
 
     def _precision_flags(self) -> tuple[str, ...]:
-        if self._is_strong():
-            return ()
-        if self._model.is_quantized:
-            return ("FP16", "INT8")
-        return ("FP16",) if self._model.is_typed else ()
+        return ("FP16", "INT8") if self._model.is_quantized and not self._is_strong() else ()
 
     def _workspace_bytes(self) -> int:
         """A share of the memory that is free now: the system's on a board, which the GPU shares."""

@@ -1,4 +1,4 @@
-"""A stand-in for the module tensorrt with the names of versions 8.6, 10.3 and 11.4.
+"""A stand-in for the module tensorrt with the names of versions 10.3 and 11.4.
 
 test_tensorrt_names.py compares them with the real bindings. The half that runs is in fake_engine.py.
 """
@@ -11,10 +11,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 MEMBERS: Mapping[str, Mapping[str, str]] = {
-    "8.6.1": {
-        "NetworkDefinitionCreationFlag": "EXPLICIT_BATCH",
-        "BuilderFlag": "FP16 INT8 TF32",
-    },
     "10.3.0": {
         "NetworkDefinitionCreationFlag": "EXPLICIT_BATCH STRONGLY_TYPED",
         "BuilderFlag": "FP16 BF16 INT8 TF32",
@@ -70,6 +66,7 @@ class FakeTensorRt:
         self.loads = 0
         self.is_capture_allowed = True
         self.is_enqueue_allowed = True
+        self.is_profile_allowed = True
         self.contexts_left = 100
         self.dtype_of_fused = "UINT8"
 
@@ -220,8 +217,6 @@ class Builder(Strict):
         known = self._trt.NetworkDefinitionCreationFlag  # type: ignore[attr-defined]
         network = INetworkDefinition(self._trt)
         network._flags = tuple(flag.name for flag in known if flags >> flag & 1)
-        if self._trt.__version__.startswith("8"):
-            assert "EXPLICIT_BATCH" in network._flags
         return network
 
     def create_builder_config(self) -> IBuilderConfig:

@@ -28,12 +28,9 @@ def run(session: TensorRtSession, inputs: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("version", "opset", "is_quantized", "network", "flags"),
     [
-        ("8.6.1", 17, False, ("EXPLICIT_BATCH",), []),
-        ("8.6.1", 19, False, ("EXPLICIT_BATCH",), ["FP16"]),
-        ("8.6.1", 17, True, ("EXPLICIT_BATCH",), ["FP16", "INT8"]),
-        ("10.3.0", 17, False, ("EXPLICIT_BATCH",), []),
+        ("10.3.0", 17, False, (), []),
         ("10.3.0", 19, False, ("STRONGLY_TYPED",), []),
-        ("10.3.0", 17, True, ("EXPLICIT_BATCH",), ["FP16", "INT8"]),
+        ("10.3.0", 17, True, (), ["FP16", "INT8"]),
         ("10.3.0", 19, True, ("STRONGLY_TYPED",), []),
         ("11.4.0.106", 17, False, ("STRONGLY_TYPED",), []),
         ("11.4.0.106", 19, False, ("STRONGLY_TYPED",), []),
