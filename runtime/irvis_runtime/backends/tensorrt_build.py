@@ -203,7 +203,7 @@ class EngineBuilder:
         return one_line(self._messages.errors[-1]) if self._messages.errors else "TensorRT does not say why"
 
     def _platform(self) -> dict[str, object]:
-        gpu = self._gpu
+        gpu, jetson = self._gpu, read_jetson()
         return {
             "tensorrt": str(self._trt.__version__),
             "cuda": gpu.cuda,
@@ -211,6 +211,8 @@ class EngineBuilder:
             "gpu": gpu.name,
             "sm": gpu.sm,
             "multiprocessors": gpu.multiprocessors,
+            # An Orin NX and an Orin Nano of 8 GB are one GPU to CUDA, and their clocks are not alike.
+            "board": None if jetson is None else jetson.model,
         }
 
     def _identity(self, size_hw: tuple[int, int]) -> dict[str, object]:
