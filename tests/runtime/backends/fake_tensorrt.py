@@ -181,7 +181,7 @@ class IBuilderConfig(Strict):
 
     def __init__(self, trt: FakeTensorRt) -> None:
         super().__init__(trt)
-        self._workspace, self._flags = 0, list[str]()
+        self._workspace, self._flags = 0, ["TF32"]
         self._timing: ITimingCache | None = None
         self._profile: IOptimizationProfile | None = None
 
@@ -191,6 +191,9 @@ class IBuilderConfig(Strict):
 
     def set_flag(self, flag: Any) -> None:
         self._flags.append(flag.name)
+
+    def clear_flag(self, flag: Any) -> None:
+        self._flags.remove(flag.name)
 
     def add_optimization_profile(self, profile: IOptimizationProfile) -> int:
         self._profile = profile
@@ -234,7 +237,7 @@ class Builder(Strict):
         assert set(shapes) == {"infrared", "visible"}, "dynamic inputs want a profile"
         assert shapes["infrared"] == shapes["visible"]
         if "STRONGLY_TYPED" in network._flags:
-            assert not config._flags, "precision flags do not go with strong typing"
+            assert not set(config._flags) - {"TF32"}, "precision flags do not go with strong typing"
         self._trt.builds.append(
             {
                 "network": network._flags,

@@ -71,7 +71,13 @@ def test_the_sidecar_names_all_that_the_engine_depends_on(
         "multiprocessors": 8,
         "board": "NVIDIA Jetson Orin NX Engineering Reference Developer Kit",
         "size_hw": [24, 32],
-        "options": {"optimization_level": 3, "workspace_share": 0.25, "typing": "strong", "flags": []},
+        "options": {
+            "optimization_level": 3,
+            "workspace_share": 0.25,
+            "typing": "strong",
+            "flags": [],
+            "tf32": False,
+        },
     }
 
 
