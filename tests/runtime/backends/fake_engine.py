@@ -14,6 +14,9 @@ class Runtime:
 
     def deserialize_cuda_engine(self, serialized_engine: bytes) -> ICudaEngine | None:
         self._trt.loads += 1
+        if self._trt.load_error:
+            self._trt.note(self._trt.load_error)
+            return None
         try:
             plan = json.loads(serialized_engine)
             assert plan["version"] == self._trt.__version__

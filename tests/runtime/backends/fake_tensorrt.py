@@ -60,7 +60,7 @@ class FakeTensorRt:
         for name, members in {**MEMBERS[version], **MEMBERS_OF_ALL}.items():
             setattr(self, name, enum.IntEnum(name, members.split(), start=0))
         self.logger: Any = None
-        self.parse_error = ""
+        self.parse_error = self.load_error = ""
         self.build_errors: list[str] = []
         self.builds: list[dict[str, Any]] = []
         self.loads = 0

@@ -17,6 +17,7 @@ from irvis_runtime.backends.engine_cache import EngineCache
 from irvis_runtime.backends.tensorrt import TensorRtSession
 from irvis_runtime.backends.tensorrt_build import BuildOptions
 from irvis_runtime.board import Jetson
+from irvis_runtime.errors import BackendError
 
 Open = Callable[..., TensorRtSession]
 Inputs = Callable[..., dict[str, Any]]
@@ -157,6 +158,21 @@ def test_an_engine_that_tensorrt_refuses_is_built_again(
     run(open_session(model, cuda), make_inputs())
     assert len(trt.builds) == 2
     assert "stdVersionRead" in caplog.text
+
+
+def test_a_good_engine_for_which_memory_is_short_is_an_error_and_not_built_again(
+    trt: Any, model: Path, cuda: Any, open_session: Open, make_inputs: Inputs
+) -> None:
+    run(open_session(model, cuda), make_inputs())
+    trt.load_error = "Error Code 2: OutOfMemory (Requested size was 20132809216 bytes.)"
+    with (
+        open_session(model, cuda) as session,
+        pytest.raises(BackendError, match=r"failed to load the engine of model\.onnx: .*; free some memory"),
+    ):
+        session.infer(make_inputs())
+    trt.load_error = ""
+    run(open_session(model, cuda), make_inputs())
+    assert len(trt.builds) == 1
 
 
 def test_the_timing_cache_is_handed_from_build_to_build(
