@@ -10,6 +10,7 @@ import pytest
 
 from irvis_runtime.backends import retry
 from irvis_runtime.backends.engine_cache import EngineCache
+from irvis_runtime.backends.retry import LONGEST_S
 from irvis_runtime.fuser import Fuser
 from irvis_runtime.live import stand_in
 
@@ -107,6 +108,13 @@ def test_an_engine_that_fails_in_flight_makes_way_for_the_stand_in_and_comes_bac
     cuda.failures["cudaGraphLaunch"] = 719
     fuser.fuse(infrared, visible)
     assert "(tried again in 2 min)" in told[-1]
+    cuda.failures.clear()
+    monkeypatch.setattr(fuser._retries[SIZE_HW], "_due_s", 0.0)
+    fuse_until(fuser, is_engine(fuser))
+    fuser._serving_since_s -= LONGEST_S
+    cuda.failures["cudaGraphLaunch"] = 719
+    fuser.fuse(infrared, visible)
+    assert "(tried again in 60 s)" in told[-1]
 
 
 def test_a_gpu_that_is_lost_ends_neither_the_flight_nor_its_landing(
