@@ -30,6 +30,10 @@ _PR_SET_PDEATHSIG = 1
 _NICENESS = 10
 _OOM_SCORE = "500"
 _STOP_S = 5.0
+_LONGEST_S = 1800.0
+"""A build takes minutes; one that takes this long hangs, and nothing else is tried until it is ended."""
+# The child's exit code where the model is to blame, so that another try would end no other way.
+_REFUSED = 3
 # The child finds irvis_runtime where the parent did, installed or not, and after everything of its own.
 _START = (
     "import sys; sys.path.append(sys.argv[1]); "
@@ -58,7 +62,10 @@ class EngineProcess:
         self._lock = threading.Lock()
 
     def build(self) -> None:
-        """Returns when the engine lies in the folder; BackendError says why it does not."""
+        """Returns when the engine lies in the folder; the error says why it does not.
+
+        ContractError: the model is refused, as it will be the next time. BackendError: anything else.
+        """
         with self._lock:
             if self._is_stopped:
                 raise BackendError("the build was stopped")
@@ -73,7 +80,13 @@ class EngineProcess:
                 )
             except OSError as error:
                 raise BackendError(f"no process to build the engine can be started ({error})") from error
-        _, errors = self._process.communicate()
+        try:
+            _, errors = self._process.communicate(timeout=_LONGEST_S)
+        except subprocess.TimeoutExpired:
+            _end(self._process)
+            raise BackendError(
+                f"the process that built it was ended after {_LONGEST_S / 60:.0f} minutes"
+            ) from None
         code = self._process.returncode
         if code == 0:
             return
@@ -83,20 +96,16 @@ class EngineProcess:
             if -code == signal.SIGKILL and not self._is_stopped:
                 reason += ", as the kernel does where memory runs out"
             raise BackendError(reason)
-        raise BackendError(one_line(lines[-1]) if lines else f"the process that built it ended with {code}")
+        reason = one_line(lines[-1]) if lines else f"the process that built it ended with {code}"
+        raise ContractError(reason) if code == _REFUSED else BackendError(reason)
 
     def stop(self) -> None:
         """Ends the build; harmless before it began and after it ended."""
         with self._lock:
             self._is_stopped = True
             process = self._process
-        if process is None or process.poll() is not None:
-            return
-        process.terminate()
-        try:
-            process.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
+        if process is not None and process.poll() is None:
+            _end(process)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -112,11 +121,22 @@ def main(argv: Sequence[str]) -> int:
         builder = EngineBuilder(
             import_tensorrt(), open_cudart(), model, cache, BuildOptions(**request["options"])
         )
-        builder.engine((height, width))
+        builder.keep((height, width))
     except (BackendError, ContractError) as error:
         sys.stderr.write(f"{error}\n")
-        return 2
+        return _REFUSED if isinstance(error, ContractError) else 2
     return 0
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Ends a child, politely first; one that the kernel cannot end is left to it."""
+    process.terminate()
+    try:
+        process.wait(_STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_STOP_S)
 
 
 def _be_the_first_to_go(parent: int) -> None:

@@ -100,6 +100,13 @@ class TensorRtSession:
             stack.pop_all()
         return True
 
+    def drop(self, size_hw: tuple[int, int]) -> None:
+        """Frees the engine for pictures of (H, W), which is loaded or built again when it is wanted."""
+        with self._lock:
+            sized = self._sizes.pop(size_hw, None)
+            if sized is not None:
+                sized.close()
+
     def _sized(self, size_hw: tuple[int, int]) -> SizedEngine:
         builder = self._open_builder()
         if size_hw not in self._sizes:

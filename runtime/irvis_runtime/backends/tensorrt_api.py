@@ -13,7 +13,8 @@ from typing import Any
 
 from irvis_runtime.errors import BackendError, ContractError
 
-OLDEST = (8, 6)
+OLDEST = (10, 3)
+"""JetPack 6.2 has it. Before 10.0 two contexts could not share an optimization profile unasked."""
 INSTALL = (
     "install it with `sudo apt-get install python3-libnvinfer` (JetPack; a virtual environment needs "
     "--system-site-packages) or take the backend onnxruntime"
@@ -33,7 +34,7 @@ def import_tensorrt() -> Any:
         raise BackendError(f"TensorRT cannot be imported ({one_line(str(error))}); {INSTALL}") from error
     if tuple(map(int, re.findall(r"\d+", version)[:2])) < OLDEST:
         raise BackendError(
-            f"expected TensorRT {OLDEST[0]}.{OLDEST[1]} or later, got {version}; install JetPack 6 or later"
+            f"expected TensorRT {OLDEST[0]}.{OLDEST[1]} or later, got {version}; install JetPack 6.2 or later"
         )
     return trt
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from irvis_runtime.board import memory_mb, read_jetson
+from irvis_runtime.errors import BackendError, ContractError
 from irvis_runtime.model_files.checked_files import read_file
 from irvis_runtime.model_files.onnx_file import read_onnx
 
@@ -25,7 +27,13 @@ _MAX_WORKSPACE_BYTES = 1 << 30
 _ADVICE = "take another precision or the backend onnxruntime"
 _MEMORY_ADVICE = "free some memory (close other programs, add swap) or take the backend onnxruntime"
 # A Jetson whose memory runs out while tactics are timed says the first of these.
-_OUT_OF_MEMORY = ("could not find any implementation", "out of memory", "outofmemory")
+_OUT_OF_MEMORY = (
+    "could not find any implementation",
+    "out of memory",
+    "outofmemory",
+    "could not be allocated",
+    "bad_alloc",
+)
 
 
 @dataclass(frozen=True)
@@ -105,11 +113,26 @@ class EngineBuilder:
         self._cache.store(self._identity(size_hw), plan)
         return engine
 
+    def keep(self, size_hw: tuple[int, int]) -> None:
+        """Has the cache hold the engine for pictures of (H, W); BackendError where it cannot."""
+        self.engine(size_hw)
+        if self._cache.load(self._identity(size_hw)) is None:
+            raise BackendError(
+                f"{self._cache.folder}: cannot keep the engine that was built; free some space"
+            )
+
     def cached_engine(self, size_hw: tuple[int, int], cache: EngineCache) -> Any | None:
-        """Returns the engine for pictures of (H, W) that a cache has; None where it has none that loads."""
+        """Returns the engine for pictures of (H, W) that a cache has; None where it has none that loads.
+
+        BackendError where memory is short for it: a good engine is not built again, which takes more.
+        """
         plan = cache.load(self._identity(size_hw))
-        engine = None if plan is None else self._loaded(plan)
-        if plan is not None and engine is None:
+        if plan is None:
+            return None
+        engine = self._loaded(plan)
+        if engine is None:
+            if _is_out_of_memory(self._messages.errors):
+                raise failure(self._messages.errors, self._loading(), _MEMORY_ADVICE)
             _log.warning("the cached engine does not load and is built again: %s", self._last_error())
         return engine
 
@@ -133,11 +156,10 @@ class EngineBuilder:
             # The network refers to the parser's memory, so the parser lives until the engine is built.
             parser = self._trt.OnnxParser(network, self._messages)
             if not parser.parse(self._model.content):
-                lines = _parser_errors(parser) or self._messages.errors
-                raise failure(lines, f"read {self._model.path}", _ADVICE)
+                raise self._refusal(_parser_errors(parser) or list(self._messages.errors))
             workspace_bytes = self._workspace_bytes()
             plan = self._serialize(builder, network, size_hw, workspace_bytes)
-            is_out_of_memory = plan is None and self._is_out_of_memory()
+            is_out_of_memory = plan is None and _is_out_of_memory(self._messages.errors)
             if is_out_of_memory:
                 _log.warning(
                     "the engine needs too much memory, trying half the workspace: %s", self._last_error()
@@ -156,6 +178,9 @@ class EngineBuilder:
         config.builder_optimization_level = self._options.optimization_level
         for name in self._precision_flags():
             config.set_flag(getattr(trt.BuilderFlag, name))
+        # On by default, with FP16's 10 bits of mantissa: what a file of any precision leaves in FP32 was left
+        # there because fewer bits cost too much, and "fp32" has to be what ONNX Runtime computes.
+        config.clear_flag(trt.BuilderFlag.TF32)
         profile = builder.create_optimization_profile()
         shape = (1, 1, *size_hw)
         for index in range(network.num_inputs):
@@ -182,37 +207,30 @@ class EngineBuilder:
 
     def _is_strong(self) -> bool:
         """Whether the graph's types rule: always where precision flags are gone (TensorRT 11)."""
-        trt = self._trt
-        can = hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED")
-        return (self._model.is_typed and can) or not hasattr(trt.BuilderFlag, "FP16")
+        return self._model.is_typed or not hasattr(self._trt.BuilderFlag, "FP16")
 
     def _network_flags(self) -> int:
-        # TensorRT 8 wants the explicit batch said, 10 ignores it; 11 is always strongly typed.
-        name = "STRONGLY_TYPED" if self._is_strong() else "EXPLICIT_BATCH"
-        flag = getattr(self._trt.NetworkDefinitionCreationFlag, name, None)
-        return 0 if flag is None else 1 << int(flag)
+        return 1 << int(self._trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED) if self._is_strong() else 0
 
     def _precision_flags(self) -> tuple[str, ...]:
-        if self._is_strong():
-            return ()
-        if self._model.is_quantized:
-            return ("FP16", "INT8")
-        return ("FP16",) if self._model.is_typed else ()
+        return ("FP16", "INT8") if self._model.is_quantized and not self._is_strong() else ()
 
     def _workspace_bytes(self) -> int:
         """A share of the memory that is free now: the system's on a board, which the GPU shares."""
         free_bytes = available_bytes() if self._gpu.is_integrated else 0
         return workspace_bytes(free_bytes or self._cuda.free_bytes(), self._options.workspace_share)
 
-    def _is_out_of_memory(self) -> bool:
-        text = "\n".join(self._messages.errors).lower()
-        return any(sign in text for sign in _OUT_OF_MEMORY)
+    def _refusal(self, lines: Sequence[str]) -> BackendError | ContractError:
+        """ContractError, as this file will be refused again, unless memory was short."""
+        if _is_out_of_memory(lines):
+            return failure(lines, f"read {self._model.path}", _MEMORY_ADVICE)
+        return ContractError(str(failure(lines, f"read {self._model.path}", _ADVICE)))
 
     def _last_error(self) -> str:
         return one_line(self._messages.errors[-1]) if self._messages.errors else "TensorRT does not say why"
 
     def _platform(self) -> dict[str, object]:
-        gpu = self._gpu
+        gpu, jetson = self._gpu, read_jetson()
         return {
             "tensorrt": str(self._trt.__version__),
             "cuda": gpu.cuda,
@@ -220,11 +238,14 @@ class EngineBuilder:
             "gpu": gpu.name,
             "sm": gpu.sm,
             "multiprocessors": gpu.multiprocessors,
+            # An Orin NX and an Orin Nano of 8 GB are one GPU to CUDA, and their clocks are not alike.
+            "board": None if jetson is None else jetson.model,
         }
 
     def _identity(self, size_hw: tuple[int, int]) -> dict[str, object]:
         typing = "strong" if self._is_strong() else "weak"
         options = {**asdict(self._options), "typing": typing, "flags": list(self._precision_flags())}
+        options["tf32"] = False
         return {
             "kind": "engine",
             "onnx_sha256": self._model.sha256,
@@ -237,6 +258,11 @@ class EngineBuilder:
         jetson = read_jetson()
         power_mode = None if jetson is None else jetson.power_mode
         return {"kind": "timing", **self._platform(), "power_mode": power_mode}
+
+
+def _is_out_of_memory(lines: Iterable[str]) -> bool:
+    text = "\n".join(lines).lower()
+    return any(sign in text for sign in _OUT_OF_MEMORY)
 
 
 def available_bytes() -> int:

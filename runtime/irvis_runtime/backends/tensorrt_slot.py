@@ -51,6 +51,7 @@ class EngineSlot:
             if self._context is None:
                 raise failure(self._messages.errors, "make an execution context", _MEMORY_ADVICE)
             stack.callback(self._drop_context)
+            self._choose_profile()
             self._done = cuda.create_event()
             stack.callback(cuda.destroy_event, self._done)
             self._bind(stack, shapes, is_mapped)
@@ -84,6 +85,16 @@ class EngineSlot:
         """Frees all that is held; nothing may be queued on the stream any more."""
         self._inputs, self._outputs, self._executable = {}, {}, None
         self._owned.close()
+
+    def _choose_profile(self) -> None:
+        """Takes the engine's one profile, which only an engine's first context has by itself.
+
+        Contexts share a profile since TensorRT 10. Choosing it may queue copies, which have to be over before
+        the engine is queued.
+        """
+        if not self._context.set_optimization_profile_async(0, self._stream):
+            raise failure(self._messages.errors, "take the engine's optimization profile", _ADVICE)
+        self._cuda.synchronize(self._stream)
 
     def _bind(self, stack: ExitStack, shapes: Mapping[str, tuple[int, ...]], is_mapped: bool) -> None:
         names = [self._engine.get_tensor_name(index) for index in range(self._engine.num_io_tensors)]

@@ -14,6 +14,9 @@ class Runtime:
 
     def deserialize_cuda_engine(self, serialized_engine: bytes) -> ICudaEngine | None:
         self._trt.loads += 1
+        if self._trt.load_error:
+            self._trt.note(self._trt.load_error)
+            return None
         try:
             plan = json.loads(serialized_engine)
             assert plan["version"] == self._trt.__version__
@@ -29,6 +32,7 @@ class ICudaEngine:
     def __init__(self, trt: Any, shapes: dict[str, tuple[int, ...]]) -> None:
         self._trt = trt
         self._shapes = {**{name: shape for name, (_, shape) in self._trt.ports.items()}, **shapes}
+        self._has_first_context = False
 
     def get_tensor_name(self, index: int) -> Any:
         # Another order than the file's: positions mean nothing.
@@ -47,7 +51,11 @@ class ICudaEngine:
             self._trt.note("Requested amount of GPU memory could not be allocated.")
             return None
         self._trt.contexts_left -= 1
-        return IExecutionContext(self._trt, self)
+        context = IExecutionContext(self._trt, self)
+        # Profile 0 is the first context's by itself and no other one's.
+        context._has_profile = not self._has_first_context
+        self._has_first_context = True
+        return context
 
 
 class IExecutionContext:
@@ -56,9 +64,19 @@ class IExecutionContext:
         self._engine = engine
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._addresses: dict[str, int] = {}
-        self._is_warm = False
+        self._is_warm = self._has_profile = False
+
+    def set_optimization_profile_async(self, profile_index: int, stream_handle: int) -> bool:
+        assert type(stream_handle) is int
+        if profile_index != 0 or not self._trt.is_profile_allowed:
+            self._trt.note("Setting an optimization profile failed.")
+            return False
+        self._has_profile = False
+        self._trt.cuda.queue(stream_handle, lambda: setattr(self, "_has_profile", True))
+        return True
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+        assert self._has_profile, "choose a profile and wait for it"
         if tuple(shape) != self._engine._shapes[name]:
             self._trt.note(f"Static dimension mismatch while setting input shape for {name}.")
             return False

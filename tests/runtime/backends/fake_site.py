@@ -1,6 +1,6 @@
 """Runs as the sitecustomize of a child process: stand-ins for TensorRT and CUDA instead of the real ones.
 
-$IRVIS_TEST_BUILD says how a build ends: "fail", "kill", "wait" (for ever), else well.
+$IRVIS_TEST_BUILD says how a build ends: "fail", "refuse", "kill", "wait" (for ever), else well.
 """
 
 from __future__ import annotations
@@ -50,5 +50,7 @@ TENSORRT: Any = _beside("fake_tensorrt").FakeTensorRt("10.3.0", CUDA, _beside("f
 TENSORRT.builds = Builds()
 if ENDING == "fail":
     TENSORRT.build_errors = ["Could not find any implementation for node conv.", "It is too large."]
+if ENDING == "refuse":
+    TENSORRT.parse_error = "UNSUPPORTED_NODE: Assertion failed: mode is not supported"
 sys.modules["tensorrt"] = TENSORRT
 setattr(ctypes, "CDLL", _load)  # noqa: B010 (mypy would not have a class replaced by a function)

@@ -1,4 +1,4 @@
-"""A stand-in for the module tensorrt with the names of versions 8.6, 10.3 and 11.4.
+"""A stand-in for the module tensorrt with the names of versions 10.3 and 11.4.
 
 test_tensorrt_names.py compares them with the real bindings. The half that runs is in fake_engine.py.
 """
@@ -11,10 +11,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 MEMBERS: Mapping[str, Mapping[str, str]] = {
-    "8.6.1": {
-        "NetworkDefinitionCreationFlag": "EXPLICIT_BATCH",
-        "BuilderFlag": "FP16 INT8 TF32",
-    },
     "10.3.0": {
         "NetworkDefinitionCreationFlag": "EXPLICIT_BATCH STRONGLY_TYPED",
         "BuilderFlag": "FP16 BF16 INT8 TF32",
@@ -64,12 +60,13 @@ class FakeTensorRt:
         for name, members in {**MEMBERS[version], **MEMBERS_OF_ALL}.items():
             setattr(self, name, enum.IntEnum(name, members.split(), start=0))
         self.logger: Any = None
-        self.parse_error = ""
+        self.parse_error = self.load_error = ""
         self.build_errors: list[str] = []
         self.builds: list[dict[str, Any]] = []
         self.loads = 0
         self.is_capture_allowed = True
         self.is_enqueue_allowed = True
+        self.is_profile_allowed = True
         self.contexts_left = 100
         self.dtype_of_fused = "UINT8"
 
@@ -184,7 +181,7 @@ class IBuilderConfig(Strict):
 
     def __init__(self, trt: FakeTensorRt) -> None:
         super().__init__(trt)
-        self._workspace, self._flags = 0, list[str]()
+        self._workspace, self._flags = 0, ["TF32"]
         self._timing: ITimingCache | None = None
         self._profile: IOptimizationProfile | None = None
 
@@ -194,6 +191,9 @@ class IBuilderConfig(Strict):
 
     def set_flag(self, flag: Any) -> None:
         self._flags.append(flag.name)
+
+    def clear_flag(self, flag: Any) -> None:
+        self._flags.remove(flag.name)
 
     def add_optimization_profile(self, profile: IOptimizationProfile) -> int:
         self._profile = profile
@@ -220,8 +220,6 @@ class Builder(Strict):
         known = self._trt.NetworkDefinitionCreationFlag  # type: ignore[attr-defined]
         network = INetworkDefinition(self._trt)
         network._flags = tuple(flag.name for flag in known if flags >> flag & 1)
-        if self._trt.__version__.startswith("8"):
-            assert "EXPLICIT_BATCH" in network._flags
         return network
 
     def create_builder_config(self) -> IBuilderConfig:
@@ -239,7 +237,7 @@ class Builder(Strict):
         assert set(shapes) == {"infrared", "visible"}, "dynamic inputs want a profile"
         assert shapes["infrared"] == shapes["visible"]
         if "STRONGLY_TYPED" in network._flags:
-            assert not config._flags, "precision flags do not go with strong typing"
+            assert not set(config._flags) - {"TF32"}, "precision flags do not go with strong typing"
         self._trt.builds.append(
             {
                 "network": network._flags,

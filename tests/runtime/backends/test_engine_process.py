@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
+from irvis_runtime.backends import engine_process
 from irvis_runtime.backends.engine_process import EngineProcess
 from irvis_runtime.backends.tensorrt_build import BuildOptions
-from irvis_runtime.errors import BackendError
+from irvis_runtime.errors import BackendError, ContractError
 
 SIZE_HW = (24, 32)
 OPTIONS = BuildOptions(optimization_level=2, workspace_share=0.125)
@@ -79,6 +80,35 @@ def test_a_build_that_fails_says_why(process: EngineProcess, child: Child, tmp_p
         process.build()
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.glob("engines/*.bin"))
+
+
+def test_a_model_that_is_refused_is_told_from_what_may_end_well_next_time(
+    process: EngineProcess, child: Child
+) -> None:
+    child("refuse")
+    with pytest.raises(ContractError, match=r"/up/Resize .* mode is not supported; take another precision"):
+        process.build()
+
+
+def test_a_build_that_hangs_is_ended(
+    process: EngineProcess, child: Child, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child("wait")
+    monkeypatch.setattr(engine_process, "_LONGEST_S", 0.5)
+    with pytest.raises(BackendError, match=r"was ended after 0 minutes"):
+        process.build()
+    assert process._process is not None
+    assert not is_running(process._process.pid)
+
+
+def test_an_engine_that_cannot_be_kept_is_a_failure(
+    write_model: Callable[..., Path], child: Child, tmp_path: Path
+) -> None:
+    child()
+    (tmp_path / "file").write_text("no folder")
+    process = EngineProcess(write_model(19), SIZE_HW, tmp_path / "file" / "engines", OPTIONS)
+    with pytest.raises(BackendError, match=r"engines: cannot keep the engine that was built; free some"):
+        process.build()
 
 
 def test_a_build_that_is_killed_names_the_signal(process: EngineProcess, child: Child) -> None:

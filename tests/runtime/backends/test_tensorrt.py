@@ -196,6 +196,18 @@ def test_a_context_that_gets_no_memory_carries_the_log(
     assert set(cuda.held().values()) == {0}
 
 
+def test_a_profile_that_is_refused_is_an_error_and_nothing_is_held(
+    trt: Any, model: Path, cuda: Any, open_session: Open, make_inputs: Inputs
+) -> None:
+    trt.is_profile_allowed = False
+    with (
+        open_session(model, cuda) as session,
+        pytest.raises(BackendError, match=r"take the engine's optimization profile: Setting an .* failed"),
+    ):
+        session.infer(make_inputs())
+    assert set(cuda.held().values()) == {0}
+
+
 def test_an_engine_with_another_type_is_refused(
     trt: Any, model: Path, cuda: Any, open_session: Open, make_inputs: Inputs
 ) -> None:
@@ -252,8 +264,8 @@ def test_a_gpu_that_does_not_start_says_what_tensorrt_said(
 def test_a_tensorrt_that_is_too_old_or_broken_or_missing_is_refused(
     monkeypatch: pytest.MonkeyPatch, model: Path, cuda: Any, open_session: Open
 ) -> None:
-    monkeypatch.setitem(sys.modules, "tensorrt", types.SimpleNamespace(__version__="8.5.2.2"))
-    with pytest.raises(BackendError, match=r"8\.6 or later, got 8\.5\.2\.2"):
+    monkeypatch.setitem(sys.modules, "tensorrt", types.SimpleNamespace(__version__="8.6.2.3"))
+    with pytest.raises(BackendError, match=r"10\.3 or later, got 8\.6\.2\.3; install JetPack 6\.2 or later"):
         open_session(model, cuda)
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     with pytest.raises(BackendError, match=r"cannot be imported.*python3-libnvinfer"):

@@ -5,19 +5,29 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from irvis_runtime.backends import tensorrt_build
 from irvis_runtime.backends.engine_cache import EngineCache
 from irvis_runtime.backends.tensorrt import TensorRtSession
 from irvis_runtime.backends.tensorrt_build import BuildOptions
+from irvis_runtime.board import Jetson
+from irvis_runtime.errors import BackendError
 
 Open = Callable[..., TensorRtSession]
 Inputs = Callable[..., dict[str, Any]]
 MIB = 1 << 20
+NX = Jetson(
+    model="NVIDIA Jetson Orin NX Engineering Reference Developer Kit",
+    l4t="36.4.3",
+    power_mode_id=0,
+    power_mode="MAXN",
+)
 
 
 def run(session: TensorRtSession, inputs: dict[str, Any]) -> None:
@@ -27,7 +37,8 @@ def run(session: TensorRtSession, inputs: dict[str, Any]) -> None:
 
 
 @pytest.fixture
-def trt(cuda: Any, install: Callable[..., Any]) -> Any:
+def trt(cuda: Any, install: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(tensorrt_build, "read_jetson", lambda: NX)
     return install("10.3.0", cuda)
 
 
@@ -59,13 +70,21 @@ def test_the_sidecar_names_all_that_the_engine_depends_on(
         "gpu": "Orin",
         "sm": "8.7",
         "multiprocessors": 8,
+        "board": "NVIDIA Jetson Orin NX Engineering Reference Developer Kit",
         "size_hw": [24, 32],
-        "options": {"optimization_level": 3, "workspace_share": 0.25, "typing": "strong", "flags": []},
+        "options": {
+            "optimization_level": 3,
+            "workspace_share": 0.25,
+            "typing": "strong",
+            "flags": [],
+            "tf32": False,
+        },
     }
 
 
 @pytest.mark.parametrize(
-    "change", ["model", "tensorrt", "cuda", "driver", "sm", "gpu", "multiprocessors", "size", "options"]
+    "change",
+    ["model", "tensorrt", "cuda", "driver", "sm", "gpu", "multiprocessors", "board", "size", "options"],
 )
 def test_whatever_the_engine_depends_on_builds_it_anew(
     change: str,
@@ -76,6 +95,7 @@ def test_whatever_the_engine_depends_on_builds_it_anew(
     open_session: Open,
     write_model: Callable[..., Path],
     make_inputs: Inputs,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run(open_session(model, cuda), make_inputs())
     size, options = (24, 32), BuildOptions()
@@ -93,6 +113,9 @@ def test_whatever_the_engine_depends_on_builds_it_anew(
         cuda.attributes[16] = 4
     elif change == "gpu":
         cuda.name = b"Thor"
+    elif change == "board":
+        nano = replace(NX, model="NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super")
+        monkeypatch.setattr(tensorrt_build, "read_jetson", lambda: nano)
     elif change == "size":
         size = (24, 33)
     else:
@@ -101,6 +124,9 @@ def test_whatever_the_engine_depends_on_builds_it_anew(
     run(open_session(model, cuda, options=options), make_inputs(*size))
     assert len(trt.builds) == builds + 1
     assert trt.builds[-1]["level"] == options.optimization_level
+    # Times measured on another GPU, or by other libraries, are not this one's.
+    keeps_times = change in ("model", "size", "options")
+    assert trt.builds[-1]["timing"] == (b"timed;" if keeps_times else b"")
 
 
 @pytest.mark.parametrize("damage", ["truncated", "sidecar"])
@@ -132,6 +158,21 @@ def test_an_engine_that_tensorrt_refuses_is_built_again(
     run(open_session(model, cuda), make_inputs())
     assert len(trt.builds) == 2
     assert "stdVersionRead" in caplog.text
+
+
+def test_a_good_engine_for_which_memory_is_short_is_an_error_and_not_built_again(
+    trt: Any, model: Path, cuda: Any, open_session: Open, make_inputs: Inputs
+) -> None:
+    run(open_session(model, cuda), make_inputs())
+    trt.load_error = "Error Code 2: OutOfMemory (Requested size was 20132809216 bytes.)"
+    with (
+        open_session(model, cuda) as session,
+        pytest.raises(BackendError, match=r"failed to load the engine of model\.onnx: .*; free some memory"),
+    ):
+        session.infer(make_inputs())
+    trt.load_error = ""
+    run(open_session(model, cuda), make_inputs())
+    assert len(trt.builds) == 1
 
 
 def test_the_timing_cache_is_handed_from_build_to_build(

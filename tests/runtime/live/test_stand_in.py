@@ -6,16 +6,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from irvis_runtime.backends import cudart
 from irvis_runtime.backends.engine_cache import EngineCache
 from irvis_runtime.errors import BackendError
 from irvis_runtime.fuser import Fuser
@@ -23,64 +19,7 @@ from irvis_runtime.live import stand_in as stand_in_module
 from irvis_runtime.live.stand_in import JUDGED_PICTURES, StandInFuser, open_live_fuser
 
 from .live_rigs import until
-
-SIZE_HW = (24, 32)
-PATIENT_MS = 1e9
-"""No stand-in is too slow for it, whatever else this machine does."""
-
-Picture = NDArray[np.uint8]
-Open = Callable[..., StandInFuser]
-Child = Callable[..., Path]
-
-
-@pytest.fixture
-def trt(cuda: Any, install: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    """A board with TensorRT, for this process."""
-    monkeypatch.setattr(cudart, "CDLL", lambda name: cuda)
-    monkeypatch.setenv("IRVIS_CACHE", str(tmp_path / "cache"))
-    return install("10.3.0", cuda)
-
-
-@pytest.fixture
-def told() -> list[str]:
-    return []
-
-
-@pytest.fixture
-def open_fuser(trt: Any, told: list[str]) -> Iterator[Open]:
-    """Opens StandInFusers that are closed after the test."""
-    with ExitStack() as stack:
-
-        def open_(slow_ms: float = PATIENT_MS, cache: EngineCache | None = None) -> StandInFuser:
-            engine = Fuser(backend="tensorrt")
-            if cache is not None:
-                engine.session.cache = cache  # type: ignore[attr-defined]
-            return stack.enter_context(StandInFuser(engine, 1, told.append, slow_ms))
-
-        yield open_
-
-
-def pictures(
-    seed: int = 0, size_hw: tuple[int, int] = SIZE_HW
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    both = np.random.default_rng(seed).integers(0, 256, (2, *size_hw), np.uint8)
-    return both[0], both[1]
-
-
-def fuse_until(fuser: StandInFuser, is_so: Callable[[], bool], size_hw: tuple[int, int] = SIZE_HW) -> None:
-    """Fuses pictures until something is so; the test fails where it does not come."""
-
-    def is_so_after_a_picture() -> bool:
-        if is_so():
-            return True
-        fuser.fuse(*pictures(size_hw=size_hw))
-        return False
-
-    until(is_so_after_a_picture)
-
-
-def is_engine(fuser: StandInFuser) -> Callable[[], bool]:
-    return lambda: fuser.backend == "tensorrt" and fuser._is_engine_serving
+from .stand_in_pictures import SIZE_HW, Child, Open, fuse_until, is_engine, pictures
 
 
 def test_onnx_runtime_serves_from_the_first_picture_and_the_engine_once_it_is_built(
@@ -122,24 +61,6 @@ def test_an_engine_of_an_earlier_run_is_loaded_without_a_child(
     fuse_until(second, is_engine(second))
 
 
-@pytest.mark.parametrize(
-    ("ending", "reason"), [("fail", "It is too large."), ("kill", "ended by SIGKILL, as the kernel does")]
-)
-def test_a_build_that_fails_is_told_once_and_the_stand_in_serves_on(
-    ending: str, reason: str, open_fuser: Open, child: Child, told: list[str]
-) -> None:
-    child(ending)
-    fuser = open_fuser()
-    fuse_until(fuser, lambda: len(told) > 1)
-    for seed in range(5):
-        assert fuser.fuse(*pictures(seed)).shape == SIZE_HW
-    assert fuser.backend == "onnxruntime"
-    assert len(told) == 2
-    assert told[1].startswith("no TensorRT engine for 32x24 pictures: ")
-    assert reason in told[1]
-    assert told[1].endswith("; onnxruntime serves on")
-
-
 def test_a_stand_in_that_cannot_keep_up_lets_the_visible_picture_through_until_nothing_is_awaited(
     open_fuser: Open, child: Child, told: list[str]
 ) -> None:
@@ -179,7 +100,9 @@ def test_without_onnx_runtime_the_visible_picture_passes_through_until_the_engin
     infrared, visible = pictures()
     np.testing.assert_array_equal(fuser.fuse(infrared, visible), visible)
     assert fuser.is_passing_through
-    assert told[1].endswith("until TensorRT is ready: ONNX Runtime is missing; install it")
+    assert told[1].endswith(
+        "until TensorRT is ready (onnxruntime is tried again in 60 s): ONNX Runtime is missing; install it"
+    )
     fuse_until(fuser, is_engine(fuser))
     assert not fuser.is_passing_through
     np.testing.assert_array_equal(fuser.fuse(infrared, visible), np.maximum(infrared, visible))
