@@ -62,6 +62,15 @@ def read_picture_bytes(path: Path) -> PictureBytes:
     return whole
 
 
+def pictures_in(folder: Path) -> list[Path]:
+    """The folder's picture files, by name; hidden ones, as macOS's `._1.png` or one in writing, are none."""
+    return [
+        path
+        for path in sorted(folder.iterdir())
+        if path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+    ]
+
+
 def _png_pixels(content: bytes) -> bytes | None:
     """The PNG without its ancillary chunks; None unless every chunk to IEND is there and intact.
 
