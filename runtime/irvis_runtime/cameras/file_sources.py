@@ -18,7 +18,7 @@ from irvis_runtime.pairs import natural_key
 from irvis_runtime.picture_files import PICTURE_SUFFIXES, pictures_in
 from irvis_runtime.uri import Uri, query_options
 
-from .feed import APPSRC, Feed, fps_fraction
+from .feed import APPSRC, Feed, check_size, fps_fraction
 from .source import APPSINK, FORMATS, Role, Source, decode, made_here
 
 CACHE_BYTES = 64_000_000
@@ -157,9 +157,7 @@ class RawOptions(Playback):
 
     def __post_init__(self) -> None:
         """ContractError for values that mean nothing."""
-        for name in ("width", "height"):
-            if not 1 <= getattr(self, name) <= 8192:
-                raise ContractError(f"{name}: expected 1 to 8192, got {getattr(self, name)}")
+        check_size(self.width, self.height)
         super().__post_init__()
 
 
