@@ -14,7 +14,7 @@ from typing import Literal
 from irvis_runtime.config import nearest
 from irvis_runtime.errors import BackendError, ContractError
 from irvis_runtime.gstreamer import Description, Platform
-from irvis_runtime.uri import Uri, parse_uri, query_options
+from irvis_runtime.uri import Uri, parse_uri, query_options, without_credentials
 
 from .argus import Argus
 from .feed import check_size, fps_fraction
@@ -35,7 +35,8 @@ def make_source(text: str, role: Role, platform: Platform) -> Source:
     uri = rtsp_uri(text) if is_rtsp else parse_uri(text)
     make = SCHEMES.get(uri.scheme)
     if make is None:
-        raise ContractError(f"{text}: unknown source {uri.scheme!r}; {nearest(uri.scheme, list(SCHEMES))}")
+        shown = without_credentials(text)
+        raise ContractError(f"{shown}: unknown source {uri.scheme!r}; {nearest(uri.scheme, list(SCHEMES))}")
     return make(uri, role, platform)
 
 

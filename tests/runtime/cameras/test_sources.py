@@ -117,6 +117,12 @@ def test_a_network_cameras_password_is_not_shown() -> None:
     with pytest.raises(ContractError, match="expected %23 for a #") as caught:
         make_source("rtsp://admin:sec#ret@10.0.0.2/live", "visible", "generic")
     assert "ret@" not in str(caught.value)
+    with pytest.raises(ContractError, match="expected %23 for a #") as caught:
+        make_source("rtsp://admin:s@ec#ret@10.0.0.2/live", "visible", "generic")
+    assert str(caught.value).startswith("rtsp://10.0.0.2/live: ")
+    with pytest.raises(ContractError, match="unknown source 'rtps'") as caught:
+        make_source("rtps://admin:secret@10.0.0.2/live", "visible", "generic")
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("role", ["visible", "infrared"])
