@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import BackendError
+from .uri import credentials_in
 
 Platform = Literal["jetson", "generic"]
 
@@ -158,7 +158,10 @@ def _assignments(properties: Mapping[str, Any]) -> str:
 def _quoted(value: object) -> str:
     if not isinstance(value, str):
         return str(value).lower() if isinstance(value, bool) else str(value)
-    shown = re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", value)
+    scheme, separator, location = value.partition("://")
+    credentials = credentials_in(location)
+    user, colon, _ = credentials.partition(":")
+    shown = f"{scheme}://{user}:***@{location[len(credentials) :]}" if separator and colon else value
     return '"' + shown.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 

@@ -46,13 +46,16 @@ def opencv() -> ModuleType:
 def read_picture(path: Path) -> NDArray[Any]:
     """The pixels as stored, uint8 or uint16, (H, W) or (H, W, 3) in the order B, G, R.
 
-    PNG, JPEG, TIFF; palettes are expanded and alpha is dropped. An EXIF orientation is not applied, because
-    sensors are registered by their pixel grids. ContractError for every file that gives no whole picture.
+    PNG, JPEG, TIFF; palettes are expanded and alpha is dropped. An orientation, of EXIF or TIFF, is not
+    applied, because sensors are registered by their pixel grids; black is 0, also of a TIFF that says white
+    is. ContractError for every file that gives no whole picture; what damage is found, and what is not:
+    `read_picture_bytes`.
     """
     cv2 = opencv()
-    content = read_picture_bytes(path)
+    file = read_picture_bytes(path)
+    encoded = np.frombuffer(file.content, np.uint8)
     try:
-        picture: NDArray[Any] | None = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+        picture: NDArray[Any] | None = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
         raise ContractError(f"{path}: OpenCV cannot decode it ({error.err}); convert it to PNG") from error
     if picture is None:
@@ -62,6 +65,8 @@ def read_picture(path: Path) -> NDArray[Any]:
             f"{path}: expected 8 or 16 bits per sample, unsigned, got {picture.dtype}; "
             "convert temperatures to 16-bit counts"
         )
+    if file.is_white_zero:
+        picture = np.iinfo(picture.dtype).max - picture
     if picture.ndim == 2:
         return picture
     if picture.shape[2] not in (3, 4):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .contract import MIN_SIDE_PX
 from .errors import ContractError
 from .image import Visible, match_infrared, read_infrared, read_visible
-from .picture_files import PICTURE_SUFFIXES
+from .picture_files import pictures_in
 from .thermal.agc import Agc
 
 INFRARED_FOLDERS = ("ir", "infrared")
@@ -141,9 +141,7 @@ def _pictures_by_stem(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise ContractError(f"{folder}: expected a folder of pictures, found none; check the path")
     pictures: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in PICTURE_SUFFIXES or path.name.startswith(".") or not path.is_file():
-            continue
+    for path in pictures_in(folder):
         if path.stem in pictures:
             raise ContractError(
                 f"{folder}: {pictures[path.stem].name} and {path.name} have the same stem; "

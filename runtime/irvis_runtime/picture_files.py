@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import struct
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import ContractError
 from .model_files.checked_files import read_file
-from .tiff_files import TIFF_STARTS, complete_tiff
+from .tiff_files import TIFF_STARTS, whole_tiff
 
 READABLE = "PNG, JPEG or TIFF"
 MAX_BYTES = 1 << 30
@@ -24,20 +25,33 @@ _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD8)})
 
 
-def read_picture_bytes(path: Path) -> bytes:
+@dataclass(frozen=True)
+class PictureBytes:
+    """What a decoder needs of a picture file."""
+
+    content: bytes
+    is_white_zero: bool = False
+    """Whether the decoded numbers are to be inverted: zero stands for white (TIFF only)."""
+
+
+def read_picture_bytes(path: Path) -> PictureBytes:
     """What a decoder needs of a PNG, JPEG or TIFF file, known by its first bytes and complete to its last.
 
-    ContractError for a file that is missing, empty, cut, damaged or of another kind, whatever its name says.
+    ContractError for a file that is missing, empty, cut or of another kind, whatever its name says, and for a
+    PNG whose checksums tell of damage. JPEG and TIFF have none: bytes that were overwritten inside their
+    coded pixels are not found here, and decoders mostly give what they make of them.
     """
     content = read_file(Path(path), f"a {READABLE} picture", MAX_BYTES)
     if not content:
         raise ContractError(f"{path}: expected a {READABLE} picture, got an empty file; copy it again")
     if content.startswith(_PNG_START):
-        whole = _png_pixels(content)
+        pixels = _png_pixels(content)
+        whole = None if pixels is None else PictureBytes(pixels)
     elif content.startswith(_JPEG_START):
-        whole = content if _jpeg_is_whole(content) else None
+        whole = PictureBytes(content) if _jpeg_is_whole(content) else None
     elif content.startswith(TIFF_STARTS):
-        whole = complete_tiff(content)
+        tiff = whole_tiff(content)
+        whole = None if tiff is None else PictureBytes(tiff.content, tiff.is_white_zero)
     else:
         raise ContractError(
             f"{path}: expected a {READABLE} picture, got a file that starts with {content[:8]!r}; "
@@ -46,6 +60,15 @@ def read_picture_bytes(path: Path) -> bytes:
     if whole is None:
         raise ContractError(f"{path}: expected a whole picture, got a cut or damaged file; copy it again")
     return whole
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """The folder's picture files, by name; hidden ones, as macOS's `._1.png` or one in writing, are none."""
+    return [
+        path
+        for path in sorted(folder.iterdir())
+        if path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+    ]
 
 
 def _png_pixels(content: bytes) -> bytes | None:

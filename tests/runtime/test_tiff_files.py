@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,7 +25,13 @@ def noise(height: int, width: int, channels: int = 3, dtype: type = np.uint8) ->
     return picture[..., 0] if channels == 1 else picture
 
 
-def tiff(pixels: Picture, omit: tuple[int, ...] = (), order: Order = "<", is_big: bool = False) -> bytes:
+def tiff(
+    pixels: Picture,
+    omit: tuple[int, ...] = (),
+    order: Order = "<",
+    is_big: bool = False,
+    tags: Mapping[int, int] | None = None,
+) -> bytes:
     """A TIFF of one uncompressed strip, the directory behind the header (TIFF 6.0, and BigTIFF)."""
     sample_format = {"u": 1, "i": 2, "f": 3}[pixels.dtype.kind]
     samples = 1 if pixels.ndim == 2 else pixels.shape[2]
@@ -40,6 +46,7 @@ def tiff(pixels: Picture, omit: tuple[int, ...] = (), order: Order = "<", is_big
         278: pixels.shape[0],
         279: pixels.nbytes,
         339: sample_format,
+        **(tags or {}),
     }
     for tag in omit:
         del fields[tag]
@@ -91,11 +98,45 @@ def test_tiff_of_either_byte_order_and_size(
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_tiff_without_photometric_interpretation(read: Callable[[bytes], Picture], order: Order) -> None:
+@pytest.mark.parametrize("is_big", [False, True])
+def test_tiff_without_photometric_interpretation(
+    read: Callable[[bytes], Picture], order: Order, is_big: bool
+) -> None:
     # As TWMM's radiometric drone pictures are; OpenCV alone gives nothing.
     picture = noise(41, 57, 1, np.uint16)
-    content = tiff(picture, omit=(262,), order=order)
+    content = tiff(picture, omit=(262,), order=order, is_big=is_big)
     assert cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED) is None
+    np.testing.assert_array_equal(read(content), picture)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("is_big", [False, True])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_orientation_is_not_applied(
+    read: Callable[[bytes], Picture], orientation: int, channels: int, dtype: type, is_big: bool, order: Order
+) -> None:
+    picture = noise(20, 33, channels, dtype)
+    content = tiff(picture, order=order, is_big=is_big, tags={274: orientation})
+    np.testing.assert_array_equal(read(content), picture[..., ::-1] if channels == 3 else picture)
+
+
+def test_an_orientation_is_not_applied_where_photometric_interpretation_is_missing(
+    read: Callable[[bytes], Picture],
+) -> None:
+    picture = noise(20, 33, 1, np.uint16)
+    np.testing.assert_array_equal(read(tiff(picture, omit=(262,), tags={274: 6})), picture)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("is_big", [False, True])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_where_zero_is_white_numbers_are_inverted(
+    read: Callable[[bytes], Picture], dtype: type, is_big: bool, order: Order
+) -> None:
+    picture = noise(20, 33, 1, dtype)
+    content = tiff(np.iinfo(dtype).max - picture, order=order, is_big=is_big, tags={262: 0, 274: 3})
     np.testing.assert_array_equal(read(content), picture)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from irvis_runtime.errors import BackendError, ContractError
 from irvis_runtime.gstreamer import gst
 
+MAX_SIDE_PX = 8192
 APPSRC = "appsrc name=feed is-live=true format=time block=true max-buffers=2"
 
 
@@ -86,3 +87,10 @@ def fps_fraction(fps: float) -> str:
         raise ContractError(f"fps: expected 0.1 to 240, got {fps:g}")
     fraction = Fraction(fps).limit_denominator(1001)
     return f"{fraction.numerator}/{fraction.denominator}"
+
+
+def check_size(width: int, height: int, least: int = 1) -> None:
+    """ContractError for a side, in pixels, that is below `least` or above 8192."""
+    for name, side in (("width", width), ("height", height)):
+        if not least <= side <= MAX_SIDE_PX:
+            raise ContractError(f"{name}: expected {least} to {MAX_SIDE_PX}, got {side}")

@@ -15,13 +15,12 @@ from irvis_runtime.errors import ContractError
 from irvis_runtime.gstreamer import Description, Platform, gst
 from irvis_runtime.image import luma_bt601, read_picture
 from irvis_runtime.pairs import natural_key
-from irvis_runtime.picture_files import PICTURE_SUFFIXES
+from irvis_runtime.picture_files import PICTURE_SUFFIXES, pictures_in
 from irvis_runtime.uri import Uri, query_options
 
-from .feed import APPSRC, Feed, fps_fraction
+from .feed import APPSRC, Feed, check_size, fps_fraction
 from .source import APPSINK, FORMATS, Role, Source, decode, made_here
 
-STILL_SUFFIXES = (".png", ".jpg", ".jpeg")
 CACHE_BYTES = 64_000_000
 
 
@@ -51,16 +50,14 @@ def open_file(uri: Uri, role: Role, platform: Platform) -> Source:
     """A video at its own speed, or a still picture for ever."""
     options = query_options(FileOptions, uri)
     path = _existing_file(uri)
-    still = ""
-    if path.suffix.lower() in STILL_SUFFIXES:
-        still = (
-            f"videoconvert ! imagefreeze is-live=true ! {FORMATS[role]},framerate={fps_fraction(options.fps)}"
-        )
-    launch = f"filesrc name=source ! {decode(role, platform, still)} sync={'false' if still else 'true'}"
+    if path.suffix.lower() in PICTURE_SUFFIXES:
+        # Not decoded by GStreamer, whose pngdec gives 16 bits in an order that is converted to 8.
+        return _play_pictures(uri, role, [path], options.fps, is_repeated=True)
+    launch = f"filesrc name=source ! {decode(role, platform)} sync=true"
     return Source(
         uri.text,
         Description(launch, {"source": {"location": str(path)}}),
-        is_paced=not still,
+        is_paced=True,
         on_end="repeat" if options.loop else "finish",
         is_certain=True,
         is_lent=platform == "generic",
@@ -73,24 +70,24 @@ def open_images(uri: Uri, role: Role, platform: Platform) -> Source:
     folder = Path(uri.location)
     if not uri.location or not folder.is_dir():
         raise ContractError(f"{uri.text}: expected a folder of pictures, {folder} is none")
-    paths = sorted(
-        (path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES),
-        key=lambda path: natural_key(path.name),
-    )
+    paths = sorted(pictures_in(folder), key=lambda path: natural_key(path.name))
     if not paths:
         raise ContractError(f"{uri.text}: expected pictures (PNG, JPEG, TIFF) in {folder}, found none")
+    return _play_pictures(uri, role, paths, options.fps, is_repeated=bool(options.loop))
+
+
+def _play_pictures(uri: Uri, role: Role, paths: Sequence[Path], fps: float, *, is_repeated: bool) -> Source:
     album = Album(paths, role)
-    height, width = album.picture(0).shape[:2]
+    height, width = album.size_hw
     caps = f"video/x-raw,format={album.format},width={width},height={height}"
-    launch = f"{APPSRC} caps={caps},framerate={fps_fraction(options.fps)} ! "
+    launch = f"{APPSRC} caps={caps},framerate={fps_fraction(fps)} ! "
     launch += f"videoconvert ! {FORMATS[role]} ! {APPSINK} sync=false"
     keeper = Keeper(lambda number: new_buffer([album.picture(number)]), len(paths))
-    feed = Feed(keeper.buffer, options.fps, 0 if options.loop else len(paths))
-    return made_here(uri, launch, feed)
+    return made_here(uri, launch, Feed(keeper.buffer, fps, 0 if is_repeated else len(paths)))
 
 
 class Keeper:
-    """Makes the buffers of `count` pictures by number, round and round; keeps the first 64 MB of them."""
+    """Makes the buffers of `count` pictures by number, round and round; keeps the first 64 MB, or one."""
 
     def __init__(self, make: Callable[[int], Any], count: int) -> None:
         self._make, self._count = make, count
@@ -103,7 +100,7 @@ class Keeper:
         buffer = self._kept.get(number)
         if buffer is None:
             buffer = self._make(number)
-            if self._kept_bytes + buffer.get_size() > CACHE_BYTES:
+            if self._kept and self._kept_bytes + buffer.get_size() > CACHE_BYTES:
                 return buffer
             self._kept[number] = buffer
             self._kept_bytes += buffer.get_size()
@@ -111,10 +108,10 @@ class Keeper:
 
 
 class Album:
-    """Reads the pictures of a folder by number.
+    """Reads pictures of one size and kind by number.
 
     `format`: GStreamer's name of what it gives, as the first picture says: GRAY8, GRAY16_LE (infrared only),
-    or BGR.
+    or BGR; `size_hw`: in pixels.
     """
 
     def __init__(self, paths: Sequence[Path], role: Role) -> None:
@@ -123,6 +120,7 @@ class Album:
         self._shape, self._dtype = first.shape, first.dtype
         grey = "GRAY16_LE" if first.dtype == np.uint16 else "GRAY8"
         self.format = "BGR" if first.ndim == 3 else grey
+        self.size_hw: tuple[int, int] = first.shape[:2]
 
     def picture(self, number: int) -> NDArray[Any]:
         """Returns the picture; ContractError where one is unreadable or of another size or kind."""
@@ -140,8 +138,8 @@ class Album:
             return picture if picture.ndim == 2 else luma_bt601(picture)
         if picture.dtype == np.uint16:
             raise ContractError(
-                f"{self._paths[number]}: expected 8 bits of a visible camera, got 16; convert it, or name "
-                "the folder as the infrared source"
+                f"{self._paths[number]}: expected 8 bits of a visible camera, got 16; convert it, or give it "
+                "as the infrared camera's"
             )
         return picture
 
@@ -159,9 +157,7 @@ class RawOptions(Playback):
 
     def __post_init__(self) -> None:
         """ContractError for values that mean nothing."""
-        for name in ("width", "height"):
-            if not 1 <= getattr(self, name) <= 8192:
-                raise ContractError(f"{name}: expected 1 to 8192, got {getattr(self, name)}")
+        check_size(self.width, self.height)
         super().__post_init__()
 
 

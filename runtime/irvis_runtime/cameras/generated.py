@@ -9,10 +9,8 @@ from irvis_runtime.buffers import new_buffer
 from irvis_runtime.errors import ContractError
 from irvis_runtime.scenes.scene import random_scene
 
-from .feed import APPSRC, Feed, fps_fraction
+from .feed import APPSRC, Feed, check_size, fps_fraction
 from .scene_clip import Band, SceneClip
-
-MAX_SIDE_PX = 8192
 
 
 @dataclass(frozen=True)
@@ -43,9 +41,7 @@ class TestOptions:
 
     def __post_init__(self) -> None:
         """ContractError for sizes and speeds that cannot be made."""
-        for name in ("width", "height"):
-            if not 1 <= getattr(self, name) <= MAX_SIDE_PX:
-                raise ContractError(f"{name}: expected 1 to {MAX_SIDE_PX}, got {getattr(self, name)}")
+        check_size(self.width, self.height)
         fps_fraction(self.fps)
         for name in ("frames", "seed"):
             if getattr(self, name) < 0:

@@ -11,13 +11,14 @@ from urllib.parse import urlsplit
 
 from irvis_runtime.errors import ContractError
 from irvis_runtime.gstreamer import Authorities, Description, Platform, gst
-from irvis_runtime.uri import Uri, parse_uri, query_options
+from irvis_runtime.uri import Uri, parse_uri, query_options, without_credentials
 
 from .source import Role, Source, decode
 
 RTP_H264 = "application/x-rtp,media=(string)video,clock-rate=(int)90000,encoding-name=(string)H264"
 # A camera may send sound, too.
 RTP_VIDEO = "application/x-rtp,media=(string)video"
+HOST_AND_PORT = re.compile(r"(\[[^]]*\]|[^:]+)(:\d{1,5})?")
 # A key frame of an uncompressed-looking scene is a burst; the kernel's 208 KiB hold a third of one.
 SOCKET_BYTES = 2_000_000
 
@@ -48,13 +49,28 @@ class RtspOptions:
 
 
 def rtsp_uri(text: str) -> Uri:
-    """Returns a network camera's URI, its text without the password; `query` is what stands behind the #."""
-    address, _, options = text.partition("#")
+    """Returns a network camera's URI, its text without the password; `query` is what stands behind the #.
+
+    ContractError where an @, / or ? in user or password is evident: GStreamer would take another host. It is
+    not where digits before the / look like a port, or what follows a first @ like a host.
+    """
+    address, mark, options = text.partition("#")
     scheme, _, location = address.partition("://")
-    shown = re.sub(r"//[^/@]*@", "//", text)
-    if "@" in options and "@" not in location:
-        raise ContractError(f"{shown}: expected %23 for a # in a user or password; write it so")
+    is_option = options.partition("=")[0] in RtspOptions.__dataclass_fields__
+    if "@" in options and not is_option:
+        host = text.rpartition("@")[2]
+        raise ContractError(f"{scheme}://{host}: expected %23 for a # in a user or password; write it so")
+    authority = re.split("[/?]", location, maxsplit=1)[0]
+    credentials, _, host = authority.rpartition("@")
+    is_behind = "@" in location[len(authority) :]
+    if "@" in credentials or (is_behind and not HOST_AND_PORT.fullmatch(host)):
+        host = location.rpartition("@")[2]
+        raise ContractError(
+            f"{scheme}://{host}: expected one @ before the host, and no / or ? before that; "
+            "write %40, %2F, %3F in user and password"
+        )
     uri = parse_uri(f"{scheme}://?{options}" if options else f"{scheme}://")
+    shown = f"{without_credentials(address)}{mark}{options}"
     return replace(uri, text=shown, location=location)
 
 

@@ -62,10 +62,10 @@ def made_here(uri: Uri, launch: str, feed: Feed | None) -> Source:
     return Source(uri.text, Description(launch), on_end="finish", is_certain=True, feed=feed, is_lent=True)
 
 
-def decode(role: Role, platform: Platform, still: str = "") -> str:
+def decode(role: Role, platform: Platform) -> str:
     """Returns the text: whatever comes -> system memory in the role's format -> appsink."""
     decodebin = 'decodebin expose-all-streams=false caps="video/x-raw(ANY)"'
-    if platform == "jetson" and not still:
+    if platform == "jetson":
         # The decoders give NVMM memory there, which only nvvidconv takes.
         return f"{decodebin} ! nvvidconv ! {JETSON_FORMAT} ! {APPSINK}"
-    return f"{decodebin} ! {still or f'videoconvert ! {FORMATS[role]}'} ! {APPSINK}"
+    return f"{decodebin} ! videoconvert ! {FORMATS[role]} ! {APPSINK}"

@@ -14,10 +14,10 @@ from typing import Literal
 from irvis_runtime.config import nearest
 from irvis_runtime.errors import BackendError, ContractError
 from irvis_runtime.gstreamer import Description, Platform
-from irvis_runtime.uri import Uri, parse_uri, query_options
+from irvis_runtime.uri import Uri, parse_uri, query_options, without_credentials
 
 from .argus import Argus
-from .feed import fps_fraction
+from .feed import check_size, fps_fraction
 from .file_sources import open_file, open_images, open_raw
 from .generated import TestOptions, make_feed, test_launch
 from .network_sources import open_rtsp, open_udp, rtsp_uri
@@ -35,7 +35,8 @@ def make_source(text: str, role: Role, platform: Platform) -> Source:
     uri = rtsp_uri(text) if is_rtsp else parse_uri(text)
     make = SCHEMES.get(uri.scheme)
     if make is None:
-        raise ContractError(f"{text}: unknown source {uri.scheme!r}; {nearest(uri.scheme, list(SCHEMES))}")
+        shown = without_credentials(text)
+        raise ContractError(f"{shown}: unknown source {uri.scheme!r}; {nearest(uri.scheme, list(SCHEMES))}")
     return make(uri, role, platform)
 
 
@@ -62,6 +63,12 @@ class V4l2Options:
         default="auto",
         metadata={"doc": "what the camera sends; y16: 16-bit thermal; y16-yuyv: that, declared as YUYV"},
     )
+
+    def __post_init__(self) -> None:
+        """ContractError for sizes and rates that no camera has."""
+        check_size(self.width, self.height, least=0)
+        if self.fps:
+            fps_fraction(self.fps)
 
 
 V4L2_CAPS = {
@@ -106,6 +113,13 @@ class CsiOptions:
     fps: float = field(default=30.0, metadata={"doc": "frames a second"})
     flip: int = field(default=0, metadata={"doc": "nvvidconv's flip-method, 0 to 7; 2 turns by 180 degrees"})
 
+    def __post_init__(self) -> None:
+        """ContractError for values that mean nothing."""
+        check_size(self.width, self.height)
+        fps_fraction(self.fps)
+        if not 0 <= self.flip <= 7:
+            raise ContractError(f"flip: expected 0 to 7, got {self.flip}")
+
 
 def _csi(uri: Uri, role: Role, platform: Platform) -> Source:
     """A CSI camera through Argus, on a Jetson."""
@@ -116,8 +130,6 @@ def _csi(uri: Uri, role: Role, platform: Platform) -> Source:
         )
     if not uri.location.isdecimal():
         raise ContractError(f"{uri.text}: expected a sensor's number as in csi://0, got {uri.location!r}")
-    if not 0 <= options.flip <= 7:
-        raise ContractError(f"{uri.text}: flip: expected 0 to 7, got {options.flip}")
     launch = (
         "nvarguscamerasrc name=source ! video/x-raw(memory:NVMM),format=NV12,"
         f"width={options.width},height={options.height},framerate={fps_fraction(options.fps)} ! "

@@ -27,7 +27,7 @@ SOURCES: Mapping[str, Mapping[str, str]] = {
     "v4l2": {"v4l2src": GOOD, "jpegdec": GOOD, "videoconvert": BASE},
     "rtsp": {"rtspsrc": GOOD, "rtph264depay": GOOD, "h264parse": BAD},
     "udp": {"udpsrc": GOOD, "rtpjitterbuffer": GOOD, "rtph264depay": GOOD, "tsdemux": BAD, "h264parse": BAD},
-    "file": {"decodebin": BASE, "matroskademux": GOOD, "qtdemux": GOOD, "imagefreeze": GOOD},
+    "file": {"decodebin": BASE, "matroskademux": GOOD, "qtdemux": GOOD, "appsrc": BASE},
     "test": {"appsrc": BASE, "videotestsrc": BASE, "videoconvert": BASE},
 }
 JETSON_SOURCES = {"csi": {"nvarguscamerasrc": NVIDIA, "nvvidconv": NVIDIA}}

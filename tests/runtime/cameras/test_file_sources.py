@@ -8,12 +8,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from irvis_runtime.buffers import new_buffer
+from irvis_runtime.cameras import file_sources
 from irvis_runtime.cameras.camera import Camera
 from irvis_runtime.cameras.frames import Frame
 from irvis_runtime.cameras.sources import Role, Source, make_source
@@ -116,6 +119,53 @@ def test_colour_pictures_repeat_as_a_visible_camera(tmp_path: Path, watch: Watch
     assert len(levels) == len({level for _, level in levels}) == 3
 
 
+@pytest.mark.parametrize("suffix", ["png", "tiff"])
+def test_a_still_of_sixteen_bits_is_counts_for_ever(tmp_path: Path, watch: Watch, suffix: str) -> None:
+    counts_hw = np.random.default_rng(1).integers(0, 65536, (25, 33)).astype(np.uint16)
+    cv2.imwrite(str(tmp_path / f"still.{suffix}"), counts_hw)
+    watched = watch(f"file://{tmp_path}/still.{suffix}?", "infrared", 20, 3)
+    assert not watched.is_over
+    assert all(np.array_equal(frame.luma_hw, counts_hw) for frame in watched.frames.values())
+    assert all(frame.luma_hw.dtype == np.uint16 for frame in watched.frames.values())
+
+
+def test_a_still_of_eight_bits_keeps_its_levels(tmp_path: Path, watch: Watch) -> None:
+    grey_hw = np.random.default_rng(1).integers(0, 256, (25, 33)).astype(np.uint8)
+    cv2.imwrite(str(tmp_path / "still.png"), grey_hw)
+    for frame in watch(f"file://{tmp_path}/still.png?loop=1&", "infrared", 20, 3).frames.values():
+        assert np.array_equal(frame.luma_hw, grey_hw)
+        assert frame.is_full_range
+
+
+def test_a_coloured_still_is_a_visible_camera(tmp_path: Path, watch: Watch) -> None:
+    cv2.imwrite(str(tmp_path / "still.jpg"), picture(3, "bgr"))
+    frames = watch(f"file://{tmp_path}/still.jpg?", "visible", 20, 3).frames
+    assert all(frame.chroma is not None and frame.luma_hw.shape == (24, 33) for frame in frames.values())
+
+
+def test_a_still_that_is_too_large_to_be_kept_is_read_once(
+    tmp_path: Path, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_sources, "CACHE_BYTES", 10)
+    cv2.imwrite(str(tmp_path / "still.png"), picture(1, "grey"))
+    make = Mock(wraps=new_buffer)
+    monkeypatch.setattr(file_sources, "new_buffer", make)
+    watch(f"file://{tmp_path}/still.png?", "infrared", 20, 3)
+    make.assert_called_once()
+
+
+@pytest.mark.parametrize("suffix", ["png", "tiff"])
+def test_hidden_files_are_no_pictures(tmp_path: Path, watch: Watch, suffix: str) -> None:
+    cv2.imwrite(str(tmp_path / f"1.{suffix}"), picture(1, "grey"))
+    # macOS's notes beside every file on a stick, and a picture that is being written.
+    (tmp_path / f"._1.{suffix}").write_bytes(b"\0\5\x16\7 not a picture")
+    (tmp_path / f".2.x7.{suffix}").touch()
+    (tmp_path / f"0.{suffix}").mkdir()
+    watched = watch(f"images://{tmp_path}?loop=0&", "infrared", 4)
+    assert watched.is_over
+    assert set(watched.frames) <= {0}
+
+
 @pytest.mark.parametrize("uri", ["images://{}?", "raw://{}/frames?width=33&height=24&format=gray8&"])
 @pytest.mark.parametrize("count", [1, 3])
 def test_pictures_that_are_not_repeated_are_over_after_the_last(
@@ -179,6 +229,8 @@ def test_raw_frames_come_out_as_they_lie_in_the_file(
         ("images://{0}/empty", "visible", "found none"),
         ("images://{0}/counts", "visible", "expected 8 bits of a visible camera"),
         ("images://{0}/empty?fps=0", "visible", "fps: expected 0.1 to 240"),
+        ("file://{0}/counts/1.png", "visible", "expected 8 bits of a visible camera"),
+        ("file://{0}/empty.png", "infrared", "got an empty file"),
         ("raw:///no/such/file?width=8&height=8&format=nv12", "visible", "expected a file"),
         ("raw://{0}/file", "visible", "missing key 'width'"),
         ("raw://{0}/file?width=8&height=8&format=rgb", "visible", "format: expected one of 'nv12'"),
@@ -192,6 +244,7 @@ def test_what_cannot_be_a_camera_is_one_line(tmp_path: Path, uri: str, role: Rol
     (tmp_path / "counts").mkdir()
     cv2.imwrite(str(tmp_path / "counts/1.png"), picture(1, "y16"))
     (tmp_path / "file").write_bytes(bytes(100))
+    (tmp_path / "empty.png").touch()
     with pytest.raises(ContractError) as caught:
         make_source(uri.format(tmp_path), role, "generic")
     assert text in str(caught.value)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -143,6 +144,61 @@ def test_every_network_source_has_the_text_that_was_measured(uri: str, start: st
         f"{start} {DECODE} ! nvvidconv ! video/x-raw,format=NV12 ! {APPSINK}"
         " # nvv4l2decoder disable-dpb=true enable-max-performance=true"
     )
+
+
+@pytest.mark.parametrize(
+    "credentials",
+    [
+        "admin:s3/cr3t",
+        "admin:s3?cr3t",
+        "admin:s3@cr3t",
+        "admin:s3@/cr3t",
+        "admin:/cr3t",
+        "a@b.c:cr3t",
+        "admin:s3@cr:x/cr3t",
+    ],
+)
+@pytest.mark.parametrize("scheme", ["rtsp", "rtsps"])
+def test_a_password_that_gstreamer_takes_for_a_host_is_refused_and_not_repeated(
+    scheme: str, credentials: str
+) -> None:
+    with pytest.raises(ContractError, match="write %40, %2F, %3F in user and password") as caught:
+        make_source(f"{scheme}://{credentials}@camera/live", "visible", "generic")
+    assert str(caught.value).startswith(f"{scheme}://camera/live: ")
+    assert "cr3t" not in str(caught.value)
+
+
+@pytest.mark.parametrize("credentials", ["admin:s3%40cr3t", "admin:2024/cr3t", "admin:s3@cr3/cr3t"])
+def test_what_may_be_a_password_is_shown_nowhere(credentials: str) -> None:
+    uri = f"rtsp://{credentials}@camera/live#transport=udp"
+    source = make_source(uri, "visible", "generic")
+    assert source.uri == "rtsp://camera/live#transport=udp"
+    assert 'location="rtsp://admin:***@camera/live" ' in launch_text(source.description)
+    assert source.description.properties["source"]["location"] == f"rtsp://{credentials}@camera/live"
+    with pytest.raises(ContractError) as caught:
+        make_source(f"{uri}&lost=1", "visible", "generic")
+    assert str(caught.value).startswith("rtsp://camera/live#transport=udp&lost=1: unknown key 'lost'")
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "rtsp://10.0.0.2:554/live@1",
+        "rtsp://10.0.0.2/live?mail=a@b",
+        "rtsp://[fe80::1%25eth0]:554/live@1",
+        "rtsp://camera.local/live@1",
+    ],
+)
+def test_a_path_or_query_may_hold_an_at_sign(uri: str) -> None:
+    source = make_source(uri, "visible", "generic")
+    assert source.uri == uri
+    assert f'location="{uri}" ' in launch_text(source.description)
+
+
+def test_a_file_of_authorities_may_hold_an_at_sign(tmp_path: Path) -> None:
+    (tmp_path / "a@b.pem").touch()
+    uri = f"rtsps://camera/live#ca={tmp_path}/a@b.pem"
+    assert make_source(uri, "visible", "generic").uri == uri
 
 
 @pytest.mark.parametrize("order", ["video first", "sound first"])

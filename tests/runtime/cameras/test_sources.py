@@ -37,6 +37,13 @@ from irvis_runtime.gstreamer import Platform, build_pipeline, find_platform
         ("v4l2:///dev/video0?format=rgb", "format: expected one of 'auto', 'mjpeg'"),
         ("v4l2:///dev/video0?format=y16", "format=y16 is for an infrared camera"),
         ("v4l2:///dev/video0?format=y16-yuyv", "format=y16-yuyv is for an infrared camera"),
+        ("v4l2:///dev/video0?width=-5", "v4l2:///dev/video0?width=-5: width: expected 0 to 8192, got -5"),
+        ("v4l2:///dev/video0?height=8193", "height: expected 0 to 8192, got 8193"),
+        ("v4l2:///dev/video0?fps=-1", "v4l2:///dev/video0?fps=-1: fps: expected 0.1 to 240, got -1"),
+        ("csi://0?width=-5", "csi://0?width=-5: width: expected 1 to 8192, got -5"),
+        ("csi://0?height=0", "height: expected 1 to 8192, got 0"),
+        ("csi://0?fps=1000", "csi://0?fps=1000: fps: expected 0.1 to 240, got 1000"),
+        ("csi://0?flip=8", "csi://0?flip=8: flip: expected 0 to 7, got 8"),
         ("rtsp://", "expected a host"),
     ],
 )
@@ -110,6 +117,12 @@ def test_a_network_cameras_password_is_not_shown() -> None:
     with pytest.raises(ContractError, match="expected %23 for a #") as caught:
         make_source("rtsp://admin:sec#ret@10.0.0.2/live", "visible", "generic")
     assert "ret@" not in str(caught.value)
+    with pytest.raises(ContractError, match="expected %23 for a #") as caught:
+        make_source("rtsp://admin:s@ec#ret@10.0.0.2/live", "visible", "generic")
+    assert str(caught.value).startswith("rtsp://10.0.0.2/live: ")
+    with pytest.raises(ContractError, match="unknown source 'rtps'") as caught:
+        make_source("rtps://admin:secret@10.0.0.2/live", "visible", "generic")
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("role", ["visible", "infrared"])
