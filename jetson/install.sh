@@ -2,6 +2,8 @@
 # Installs irvis on a Jetson Orin that runs JetPack 6.2 or 7.2. README.md beside this file tells what it does.
 set -euo pipefail
 export LC_ALL=C
+# With it `cd` prints where it went.
+unset CDPATH
 umask 022
 
 readonly RIG=/etc/irvis/rig.toml
@@ -125,6 +127,20 @@ make_release() {
         "$folder/$name"
 }
 
+# Sets release to the environment that holds this wheel, or will. One that failed its proof lacks .complete; where it is
+# in use all the same, the new one gets another name, because an environment works where it was made alone.
+choose_release() {
+    local again=$release-again used
+    used=$(basename "$(readlink "$root$prefix/venv" || true)")
+    case $used in
+        "$release") [[ -e $root$prefix/releases/$release/.complete ]] || release=$again ;;
+        "$again") [[ ! -e $root$prefix/releases/$again/.complete ]] || release=$again ;;
+    esac
+}
+
+# After a power loss a file can be there under its name, and empty, unless it was synced before it got the name.
+seal_release() { [[ -e $1/.complete ]] || { sync -f "$1" && touch "$1/.complete" && sync -f "$1"; }; }
+
 # The environment, the rig file and the model, before anything is switched to them.
 prove_release() {
     local folder=$1 told
@@ -141,23 +157,27 @@ prove_release() {
 # `irvis doctor` fuses a picture, and as the service's user it needs that user's rights to the GPU.
 examine() {
     local as=()
-    ! $with_service || as=(runuser -u "$SERVICE_USER" -- env HOME=/nonexistent)
+    # The engine that it builds is the service's.
+    ! $with_service || as=(runuser -u "$SERVICE_USER" -- env HOME=/nonexistent IRVIS_CACHE="$STATE_FOLDER")
     (cd / && "${as[@]}" "$1/bin/irvis" doctor) | sed 's/^./    &/'
 }
 
 switch_release() {
     local link=$root$prefix/venv previous folder
     previous=$(basename "$(readlink "$link" || true)")
+    owe_restart
     ln -sfn "releases/$release" "$link.new" || return
-    mv -T "$link.new" "$link" || return
+    sync -f "$root$prefix" && mv -T "$link.new" "$link" && sync -f "$root$prefix" || return
     # The one before is kept for the service that still runs from it, and as a way back.
     for folder in "$root$prefix"/releases/*; do
-        [[ ${folder##*/} == "$release" || ${folder##*/} == "$previous" ]] || rm -rf "$folder"
+        [[ ${folder##*/} == "$release" || ${folder##*/} == "$previous" ]] || rm -rf "$folder/.complete" "$folder"
     done
 }
 
 install_environment() {
-    local folder=$prefix/releases/$release
+    local folder
+    choose_release
+    folder=$prefix/releases/$release
     say "Environment"
     if [[ -e $root$folder/.complete ]]; then
         say "    unchanged, $folder holds this wheel"
@@ -168,9 +188,12 @@ install_environment() {
     install_rig
     if ! $is_dry; then
         say "Proof"
-        prove_release "$folder" ||
-            die "the new installation does not work, the lines above say why; $prefix/venv is left as it was"
-        [[ -e $root$folder/.complete ]] || touch "$root$folder/.complete"
+        if ! prove_release "$folder"; then
+            # Else the next run would call it unchanged.
+            rm -f "$root$folder/.complete"
+            die "the new installation does not work, the lines above say why; correct that and run install.sh again; $prefix/venv is left as it was"
+        fi
+        seal_release "$root$folder" || die "could not write $folder to the disk; run install.sh again"
         unfinished=()
         ! $is_model_new || switch_model || die "could not rename the model to $prefix/models; run install.sh again"
     fi
@@ -199,31 +222,36 @@ install_model() {
 
 copy_model() {
     unfinished+=("$1")
-    mkdir -p "${1%/*}" && rm -rf "$1" && cp -R "$model" "$1" && chmod -R a+rX,go-w "$1"
+    # -L: the files of a downloaded model are often links into a cache.
+    mkdir -p "${1%/*}" && rm -rf "$1" && cp -RL "$model" "$1" && chmod -R a+rX,go-w "$1" && sync -f "$1"
 }
 
 # The proven model takes its name.
 switch_model() {
     local target=$root$prefix/models/${model##*/}
+    owe_restart
     rm -rf "$target.old" || return
     [[ ! -e $target ]] || mv -T "$target" "$target.old" || return
-    mv -T "$target.new" "$target" && rm -rf "$target.old"
+    mv -T "$target.new" "$target" && sync -f "$target" && rm -rf "$target.old"
 }
 
 write_rig() {
     local target=$root$RIG setting="s|^# model = .*|model = \"$prefix/models/${model##*/}\"|"
     mkdir -p "$(dirname "$target")" || return
     unfinished+=("$target" "$target.new")
+    rm -f "$target.new" && (umask 077 && : >"$target.new") || return
     if [[ -n $rig ]]; then
-        cp "$rig" "$target.new" || return
+        cat "$rig" >"$target.new" || return
     else
         sed "${model:+$setting}" "$here/rig.example.toml" >"$target.new" || return
     fi
     if $with_service; then
         # It may hold a camera's password.
-        chmod 0640 "$target.new" && in_root chgrp "$SERVICE_USER" "$RIG.new" || return
+        in_root chgrp "$SERVICE_USER" "$RIG.new" && chmod 0640 "$target.new" || return
+    else
+        chmod 0644 "$target.new" || return
     fi
-    mv "$target.new" "$target"
+    sync -f "$target.new" && mv "$target.new" "$target" && sync -f "$target"
 }
 
 install_rig() {
