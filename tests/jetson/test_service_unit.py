@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from irvis_runtime.cameras.argus import REQUEST
+from irvis_runtime.cameras.argus import REQUEST, Argus
 from irvis_runtime.cameras.sources import make_source
 from irvis_runtime.config import from_mapping
 from irvis_runtime.rig import LimitsConfig, OutputConfig, load_rig
@@ -101,6 +101,32 @@ def test_the_list_of_devices_is_made_after_the_cameras_driver_is_loaded() -> Non
     assert "char-video4linux rw" in _settings("DeviceAllow")
     assert module in _settings("Wants")
     assert module in " ".join(_settings("After")).split()
+
+
+def test_the_proof_keeps_its_engine_where_the_service_looks_for_one() -> None:
+    """`irvis doctor` is left out below --root; it runs in test_real_system.py."""
+    folder = re.search(r"^readonly STATE_FOLDER=(.+)$", (JETSON / "service.sh").read_text(), re.MULTILINE)
+
+    assert folder is not None
+    assert _settings("StateDirectory") == [Path(folder[1]).name]
+    assert _settings("StateDirectoryMode") == []
+    assert f"IRVIS_CACHE={folder[1]}" in " ".join(_settings("Environment")).split()
+    assert 'runuser -u "$SERVICE_USER" -- env HOME=/nonexistent IRVIS_CACHE="$STATE_FOLDER"' in (
+        (JETSON / "install.sh").read_text()
+    )
+
+
+def test_a_drop_in_forbids_the_request_as_the_readme_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    forbids = re.search(r"`Environment=(\w+)=(\S*)`", (JETSON / "README.md").read_text())
+    assert forbids is not None
+    assert forbids[1] == REQUEST
+    lines: list[str] = []
+    monkeypatch.setenv(REQUEST, forbids[2])
+
+    Argus().ask_for_restart(lines.append)
+
+    assert len(lines) == 1
+    assert lines[0].startswith("this run may not ask for a restart of nvargus-daemon")
 
 
 def test_the_power_mode_is_set_first() -> None:
