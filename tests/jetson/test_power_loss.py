@@ -1,7 +1,7 @@
-"""A board that loses its power at any command of install.sh starts from something whole, and the next run ends well.
+"""A board that loses its power at any command of install.sh starts from something whole; the next run ends well.
 
-After the loss the disk has every name, and every file that was written since the last sync is empty: ext4 gives a
-file its blocks up to 30 seconds after its name.
+After the loss the disk has every name, and every file that was written since the last sync is empty: ext4 gives
+a file its blocks up to 30 seconds after its name.
 """
 
 from __future__ import annotations
@@ -159,8 +159,9 @@ def _broken(board: Board) -> list[str]:
     used = [root / "etc/irvis/rig.toml", root / "opt/irvis/models/mine/manifest.json"]
     used += (root / UNITS).glob("irvis*.service")
     used += (root / UNITS).glob("irvis*.path")
-    broken = [path for path in used if path.exists() and not path.read_bytes()]
     link = root / "opt/irvis/venv"
+    used += link.glob("*.whl")
+    broken = [path for path in used if path.exists() and not path.read_bytes()]
     if link.is_symlink() and not ((link / ".complete").exists() and (link / "bin/irvis").exists()):
         broken.append(link)
-    return [str(path) for path in [*broken, *(wheel for wheel in link.glob("*.whl") if not wheel.read_bytes())]]
+    return [str(path) for path in broken]

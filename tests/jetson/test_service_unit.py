@@ -83,7 +83,7 @@ def test_a_wrong_rig_is_given_up_and_an_absent_camera_is_not() -> None:
     unit, service = _sections()
     window_s, tries = float(unit["StartLimitIntervalSec"]), int(unit["StartLimitBurst"])
     pause_s = float(service["RestartSec"])
-    # To import everything and say what is wrong with the rig: 0.7 s of CPU on x86-64, 1.5 s on a busy machine.
+    # To import everything and say what is wrong with the rig: 0.7 s of CPU on x86-64, 1.5 s where it is busy.
     refusal_s = 4.0
     # The least that README.md promises, and the default.
     for start_ms in (_promised_start_ms(), LimitsConfig().start_ms):
