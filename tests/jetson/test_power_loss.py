@@ -1,7 +1,7 @@
-"""A board that loses its power at any command of install.sh starts from something whole; the next run ends well.
+"""Power lost at any command of install.sh leaves a board that starts; the next run succeeds.
 
-After the loss the disk has every name, and every file that was written since the last sync is empty: ext4 gives
-a file its blocks up to 30 seconds after its name.
+After the loss the disk has every name, and every file that was written since the last sync is empty: ext4
+gives a file its blocks up to 30 seconds after its name.
 """
 
 from __future__ import annotations

@@ -112,7 +112,7 @@ def test_the_proof_keeps_its_engine_where_the_service_looks_for_one() -> None:
     assert _settings("StateDirectoryMode") == []
     assert f"IRVIS_CACHE={folder[1]}" in " ".join(_settings("Environment")).split()
     assert 'runuser -u "$SERVICE_USER" -- env HOME=/nonexistent IRVIS_CACHE="$STATE_FOLDER"' in (
-        (JETSON / "install.sh").read_text()
+        (JETSON / "release.sh").read_text()
     )
 
 
