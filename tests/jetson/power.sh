@@ -4,7 +4,7 @@
 if [[ ${0##*/} == install.sh ]]; then
     lose_power() {
         case ${BASH_COMMAND%% *} in
-            : | cat | chmod | cp | in_root | install | ln | mkdir | mv | rm | rmdir | sed | sync | touch | unit_text) ;;
+            '"$@"' | : | cat | chmod | cp | in_root | install | ln | mkdir | mv | rm | rmdir | sed | sync | touch | unit_text) ;;
             *) return 0 ;;
         esac
         printf '%s\n' "${BASH_COMMAND//$'\n'/ }" >>"$POWER_LOG"
