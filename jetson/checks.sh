@@ -99,7 +99,7 @@ check_wheel() {
     [[ -f $wheel && $(basename "$wheel") =~ ^irvis_runtime-([0-9A-Za-z.+!]+)-py3-none-any\.whl$ ]] ||
         die "--wheel: expected a file irvis_runtime-VERSION-py3-none-any.whl, got $wheel; name another"
     version=${BASH_REMATCH[1]}
-    release=$version-py$python_version-$(sha256sum "$wheel" | head -c 12)
+    release=$version-py$python_version-$(sha256sum <"$wheel" | head -c 12)
     say "    $wheel"
 }
 

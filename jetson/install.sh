@@ -2,6 +2,8 @@
 # Installs irvis on a Jetson Orin that runs JetPack 6.2 or 7.2. README.md beside this file tells what it does.
 set -euo pipefail
 export LC_ALL=C
+# With it `cd` prints where it went.
+unset CDPATH
 umask 022
 
 readonly RIG=/etc/irvis/rig.toml
@@ -18,6 +20,8 @@ unfinished=()
 
 # shellcheck source=checks.sh
 source "$here/checks.sh"
+# shellcheck source=release.sh
+source "$here/release.sh"
 # shellcheck source=service.sh
 source "$here/service.sh"
 
@@ -99,6 +103,13 @@ check_arguments() {
     fi
 }
 
+# Two runs at once would take each other's environments away. What a run that was cut off started may still be ending.
+lock_system() {
+    [[ -d $root/etc ]] || return 0
+    exec 9<"$root/etc"
+    flock --wait 10 9 || die "expected to be the only install.sh, another one is at work; wait for it and run this again"
+}
+
 install_packages() {
     say "Packages"
     find_missing_packages
@@ -110,73 +121,6 @@ install_packages() {
     local apt=(in_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300)
     change "refresh the lists of apt" "${apt[@]}" update
     change "install ${missing[*]}" "${apt[@]}" install -y --no-install-recommends "${missing[@]}"
-}
-
-# Each wheel becomes an environment of its own; PREFIX/venv is a link to the one in use.
-make_release() {
-    local folder=$1 name
-    name=$(basename "$wheel")
-    rm -rf "$root$folder" || return
-    unfinished+=("$root$folder")
-    in_root "$PYTHON" -m venv --system-site-packages "$folder" || return
-    install -m 0644 "$wheel" "$root$folder/$name" || return
-    # The dependencies are apt's packages: nothing is fetched. -I: not what lies in the current folder.
-    in_root "$folder/bin/python" -I -m pip install --quiet --no-deps --no-index --disable-pip-version-check \
-        "$folder/$name"
-}
-
-# The environment, the rig file and the model, before anything is switched to them.
-prove_release() {
-    local folder=$1 told
-    told=$(in_root "$folder/bin/irvis" --version) || return
-    if [[ $told != "irvis $version" ]]; then
-        say "    expected irvis $version, it calls itself '$told'"
-        return 1
-    fi
-    in_root "$folder/bin/python" -I - "$RIG" ${model_to_prove:+"$model_to_prove"} <"$here/prove.py" || return
-    # An image that is being made has no GPU.
-    [[ -n $root ]] || examine "$folder"
-}
-
-# `irvis doctor` fuses a picture, and as the service's user it needs that user's rights to the GPU.
-examine() {
-    local as=()
-    ! $with_service || as=(runuser -u "$SERVICE_USER" -- env HOME=/nonexistent)
-    (cd / && "${as[@]}" "$1/bin/irvis" doctor) | sed 's/^./    &/'
-}
-
-switch_release() {
-    local link=$root$prefix/venv previous folder
-    previous=$(basename "$(readlink "$link" || true)")
-    ln -sfn "releases/$release" "$link.new" || return
-    mv -T "$link.new" "$link" || return
-    # The one before is kept for the service that still runs from it, and as a way back.
-    for folder in "$root$prefix"/releases/*; do
-        [[ ${folder##*/} == "$release" || ${folder##*/} == "$previous" ]] || rm -rf "$folder"
-    done
-}
-
-install_environment() {
-    local folder=$prefix/releases/$release
-    say "Environment"
-    if [[ -e $root$folder/.complete ]]; then
-        say "    unchanged, $folder holds this wheel"
-    else
-        change "make the environment $folder with the wheel in it" make_release "$folder"
-    fi
-    install_model
-    install_rig
-    if ! $is_dry; then
-        say "Proof"
-        prove_release "$folder" ||
-            die "the new installation does not work, the lines above say why; $prefix/venv is left as it was"
-        [[ -e $root$folder/.complete ]] || touch "$root$folder/.complete"
-        unfinished=()
-        ! $is_model_new || switch_model || die "could not rename the model to $prefix/models; run install.sh again"
-    fi
-    [[ $(readlink "$root$prefix/venv") != "releases/$release" ]] || return 0
-    is_restart_needed=true
-    change "switch $prefix/venv to $folder" switch_release
 }
 
 install_model() {
@@ -199,31 +143,36 @@ install_model() {
 
 copy_model() {
     unfinished+=("$1")
-    mkdir -p "${1%/*}" && rm -rf "$1" && cp -R "$model" "$1" && chmod -R a+rX,go-w "$1"
+    # -L: the files of a downloaded model are often links into a cache.
+    mkdir -p "${1%/*}" && rm -rf "$1" && cp -RL "$model" "$1" && chmod -R a+rX,go-w "$1" && sync -f "$1"
 }
 
 # The proven model takes its name.
 switch_model() {
     local target=$root$prefix/models/${model##*/}
+    owe_restart
     rm -rf "$target.old" || return
     [[ ! -e $target ]] || mv -T "$target" "$target.old" || return
-    mv -T "$target.new" "$target" && rm -rf "$target.old"
+    mv -T "$target.new" "$target" && sync -f "$target" && rm -rf "$target.old"
 }
 
 write_rig() {
     local target=$root$RIG setting="s|^# model = .*|model = \"$prefix/models/${model##*/}\"|"
     mkdir -p "$(dirname "$target")" || return
     unfinished+=("$target" "$target.new")
+    rm -f "$target.new" && (umask 077 && : >"$target.new") || return
     if [[ -n $rig ]]; then
-        cp "$rig" "$target.new" || return
+        cat "$rig" >"$target.new" || return
     else
         sed "${model:+$setting}" "$here/rig.example.toml" >"$target.new" || return
     fi
     if $with_service; then
         # It may hold a camera's password.
-        chmod 0640 "$target.new" && in_root chgrp "$SERVICE_USER" "$RIG.new" || return
+        in_root chgrp "$SERVICE_USER" "$RIG.new" && chmod 0640 "$target.new" || return
+    else
+        chmod 0644 "$target.new" || return
     fi
-    mv "$target.new" "$target"
+    sync -f "$target.new" && mv "$target.new" "$target" && sync -f "$target"
 }
 
 install_rig() {
@@ -238,6 +187,7 @@ install_rig() {
 main() {
     parse_arguments "$@"
     check_arguments
+    $is_dry || lock_system
     if $is_uninstalling; then
         uninstall
     else

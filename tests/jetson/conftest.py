@@ -21,7 +21,7 @@ RELEASE_LINE = (
     "DATE: Wed Jan  8 01:49:37 UTC 2025\n"
 )
 APT = ("apt-cache", "apt-get", "dpkg-query")
-COMMANDS = (*APT, "chgrp", "chroot", "df", "id", "systemctl", "useradd", "usermod")
+COMMANDS = (*APT, "chgrp", "chown", "chroot", "df", "id", "sync", "systemctl", "useradd", "usermod")
 # What an image of JetPack has of irvis's needs.
 IMAGE_PACKAGES = ("python3-numpy", "python3-gi", "libopencv-python", "python3-libnvinfer")
 
@@ -56,6 +56,8 @@ CHANGING = (
     "useradd",
     "usermod",
     "chgrp",
+    "chown",
+    "sync",
     "python3 -m venv",
     "python -I -m pip",
     "systemctl enable",
@@ -71,6 +73,7 @@ class Board:
         self.root = folder / "root"
         self.state = folder / "state"
         self.wheel = folder / "irvis_runtime-0.1.0-py3-none-any.whl"
+        self.environment: dict[str, str] = {}
         self._stubs = folder / "stubs"
         for name in ("etc/systemd/system", "opt", "proc/device-tree", "usr/bin"):
             (self.root / name).mkdir(parents=True)
@@ -122,7 +125,7 @@ class Board:
         """Runs install.sh on this board with one wheel; `arguments` come last."""
         return self.call("--wheel", str(self.wheel if wheel is None else wheel), *arguments)
 
-    def call(self, *arguments: str) -> Run:
+    def call(self, *arguments: str, script: Path = JETSON / "install.sh") -> Run:
         """Runs install.sh on this board with these arguments alone, in the board's folder."""
         calls = self.folder / "calls"
         calls.write_text("")
@@ -131,9 +134,10 @@ class Board:
             "STATE": str(self.state),
             "CALLS": str(calls),
             "FAKE_ROOT": str(self.root),
+            **self.environment,
         }
         done = subprocess.run(
-            ["bash", str(JETSON / "install.sh"), "--root", str(self.root), *arguments],
+            ["bash", str(script), "--root", str(self.root), *arguments],
             cwd=self.folder, env=environment, capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
         return Run(done.returncode, done.stdout, done.stderr, calls.read_text().splitlines())

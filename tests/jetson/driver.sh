@@ -22,6 +22,7 @@ wait_until() {
 is_active() { systemctl is-active --quiet irvis-live; }
 pid() { systemctl show irvis-live --property MainPID --value; }
 is_restarted() { is_active && (($(pid) != first)); }
+is_failed() { systemctl is-failed --quiet irvis-live; }
 
 # A board of which only these are made up: its release, its TensorRT, and apt's knowledge of both.
 echo '# R36 (release), REVISION: 4.3, GCID: 1, BOARD: generic, EABI: aarch64, DATE: Wed Jan  8' >/etc/nv_tegra_release
@@ -42,6 +43,18 @@ run process cat "/proc/$first/status"
 run show systemctl show irvis-live --property User,NRestarts,StatusText
 run rights stat -c '%a %U %G' /etc/irvis/rig.toml /var/lib/irvis /run/irvis/status.json
 
+# A run that was cut off: behind a switch, and behind the writing of a unit.
+touch /run/irvis-restart-owed
+echo '# touched' >>/etc/systemd/system/irvis-argus.service
+systemctl daemon-reload
+cp jetson/irvis-argus.service /etc/systemd/system/irvis-argus.service
+run cut_off ./jetson/install.sh --wheel "$wheel" --rig rig.toml
+wait_until 60 is_restarted
+run cut_off_restart test "$(pid)" != "$first"
+run cut_off_reload systemctl show irvis-argus.service --property NeedDaemonReload
+run cut_off_over ./jetson/install.sh --wheel "$wheel" --rig rig.toml
+first=$(pid)
+
 mkdir -p broken
 head -c 1000 "$wheel" >broken/irvis_runtime-9.9.9-py3-none-any.whl
 run broken ./jetson/install.sh --wheel broken/irvis_runtime-9.9.9-py3-none-any.whl
@@ -61,6 +74,24 @@ kill -STOP "$first"
 wait_until 90 is_restarted
 run watchdog systemctl show irvis-live --property NRestarts,ActiveState
 
+# A wrong rig is given up. Corrected, it is not started again at once, unless that is asked for.
+cp -p /etc/irvis/rig.toml right.toml
+echo 'frobnicate = 1' >>/etc/irvis/rig.toml
+systemctl restart irvis-live
+wait_until 90 is_failed
+run given_up systemctl show irvis-live --property ActiveState
+cp -p right.toml /etc/irvis/rig.toml
+run refused systemctl restart irvis-live
+run reset systemctl reset-failed irvis-live
+run reset_restart systemctl restart irvis-live
+echo 'frobnicate = 1' >>/etc/irvis/rig.toml
+systemctl restart irvis-live
+wait_until 90 is_failed
+cp -p right.toml /etc/irvis/rig.toml
+run started_anew ./jetson/install.sh --wheel "$wheel" --rig right.toml --start
+wait_until 60 is_active
+run started_anew_is systemctl is-active irvis-live
+
 sed -e 's|^ExecStart=.*|ExecStart=/tmp/share/probe.py|' -e 's/^Type=.*/Type=oneshot/' -e '/^Restart=/d' -e '/^Condition/d' \
     /etc/systemd/system/irvis-live.service >/etc/systemd/system/probe.service
 mkdir -p /etc/systemd/system/probe.service.d
@@ -79,6 +110,15 @@ printf '[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/sh -c "echo
 systemctl daemon-reload
 systemctl start nvargus-daemon
 # The probe had the same /run/irvis, and took it along.
+# README.md's way to have it not ask.
+mkdir -p /etc/systemd/system/irvis-live.service.d
+printf '[Service]\nEnvironment=IRVIS_ARGUS_REQUEST=\n' >/etc/systemd/system/irvis-live.service.d/silent.conf
+systemctl daemon-reload
+systemctl restart irvis-live
+wait_until 60 is_active
+run silent grep -az '^IRVIS_ARGUS_REQUEST=' "/proc/$(pid)/environ"
+rm /etc/systemd/system/irvis-live.service.d/silent.conf
+systemctl daemon-reload
 systemctl restart irvis-live
 wait_until 60 is_active
 is_answered() { [[ ! -e /run/irvis/restart-argus && $(systemctl is-active irvis-argus.service) != activating ]]; }
@@ -97,3 +137,8 @@ run argus_goes_on systemctl is-active irvis-argus.path
 run uninstall ./jetson/install.sh --uninstall
 run gone systemctl is-active irvis-live
 run left find /opt/irvis /etc/systemd/system -name '*irvis*'
+# An installation from before there were units for Argus.
+cp jetson/irvis-live.service /etc/systemd/system
+systemctl daemon-reload
+run uninstall_old ./jetson/install.sh --uninstall
+run left_old find /etc/systemd/system -name 'irvis*' -type f

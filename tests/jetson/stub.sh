@@ -5,6 +5,8 @@
 #   python      the version of python3          free                  what df answers
 #   uid         of the caller                   fails                 a pattern: command lines that fail
 #   version     what the installed irvis calls itself, where that is not what the wheel says
+# It leaves there:
+#   synced      the time of the last sync
 set -euo pipefail
 
 name=${0##*/}
@@ -14,7 +16,7 @@ if [[ $name == chroot ]]; then
     if [[ $1 == /* ]]; then IN_ROOT=1 exec "$FAKE_ROOT$1" "${@:2}"; else IN_ROOT=1 exec "$@"; fi
 fi
 printf '%s\n' "$line" >>"$CALLS"
-if [[ $name != @(df|id) && -z ${IN_ROOT:-} ]]; then
+if [[ $name != @(df|id|sync) && -z ${IN_ROOT:-} ]]; then
     echo "stub: $name was called on the system that prepares the image" >&2
     exit 1
 fi
@@ -58,7 +60,13 @@ case $name in
     apt-get) install_packages "$@" ;;
     python3) if [[ $1 == -c ]]; then answer python; else make_environment "${@: -1}"; fi ;;
     python) [[ $* != *" - "* ]] || cat >/dev/null ;;
-    irvis) printf 'irvis %s\n' "$(answer version 0.1.0)" ;;
+    irvis)
+        # Cut off by a power loss, files can be empty.
+        wheels=("${0%/*}"/../*.whl)
+        [[ -s ${wheels[0]} ]] || exit 1
+        printf 'irvis %s\n' "$(answer version 0.1.0)"
+        ;;
+    sync) touch "$STATE/synced" ;;
     useradd)
         echo "irvis:x:999:999::/var/lib/irvis:/usr/sbin/nologin" >>"$FAKE_ROOT/etc/passwd"
         echo "irvis:x:999:" >>"$FAKE_ROOT/etc/group"

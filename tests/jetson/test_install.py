@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import stat
 from pathlib import Path
 
@@ -119,6 +120,24 @@ def test_service_user_has_the_groups_of_cameras_and_gpu(board: Board) -> None:
     assert {"video:x:44:nvidia,irvis", "render:x:104:nvidia,irvis"} <= set(groups)
 
 
+def test_the_services_folder_is_its_own_before_the_proof(board: Board) -> None:
+    run = board.install()
+
+    assert stat.S_IMODE((board.root / "var/lib/irvis").stat().st_mode) == 0o755
+    # By one rename, so that it is never there and root's.
+    owned = run.calls.index("chown irvis:irvis /var/lib/irvis.new")
+    assert owned < run.calls.index("python -I - /etc/irvis/rig.toml")
+    assert [path.name for path in (board.root / "var/lib").iterdir()] == ["irvis"]
+
+
+def test_a_services_folder_that_is_there_is_left_alone(board: Board) -> None:
+    (board.root / "var/lib/irvis/engines").mkdir(parents=True)
+
+    assert board.install().called("chown") == []
+
+    assert (board.root / "var/lib/irvis/engines").is_dir()
+
+
 def test_a_group_that_the_system_lacks_is_left_out(board: Board) -> None:
     (board.root / "etc/group").write_text("video:x:44:\n")
 
@@ -190,6 +209,30 @@ def test_uninstall_removes_what_was_installed_and_keeps_the_users(board: Board) 
     assert board.call("--uninstall").out.endswith("Nothing changed.\n")
 
 
+def test_uninstall_of_an_older_installation_or_a_cut_off_removal(board: Board) -> None:
+    for missing in (UNITS[1:], UNITS[:1]):
+        board.install()
+        for name in missing:
+            (board.root / FOLDER / name).unlink()
+        (board.root / FOLDER / f"{UNITS[0]}.new").touch()
+
+        run = board.call("--uninstall")
+
+        assert (run.code, run.error) == (0, "")
+        assert list((board.root / FOLDER).glob("irvis*")) == []
+        assert bool(run.called("systemctl disable")) == (UNITS[0] not in missing)
+
+
+def test_models_that_a_cut_off_removal_left_are_removed(board: Board) -> None:
+    board.install("--model", str(board.make_model()))
+    (board.root / "opt/irvis/venv").unlink()
+    shutil.rmtree(board.root / "opt/irvis/releases")
+
+    assert board.call("--uninstall").code == 0
+
+    assert not (board.root / "opt/irvis").exists()
+
+
 def test_uninstall_leaves_other_files_in_the_prefix(board: Board) -> None:
     board.install()
     (board.root / "opt/irvis/notes.txt").touch()
@@ -197,6 +240,32 @@ def test_uninstall_leaves_other_files_in_the_prefix(board: Board) -> None:
     board.call("--uninstall")
 
     assert [path.name for path in (board.root / "opt/irvis").iterdir()] == ["notes.txt"]
+
+
+def test_paths_may_hold_spaces_and_whatever_else_a_name_can(tmp_path: Path) -> None:
+    folder = tmp_path / "my \\ 'board' & $more"
+    folder.mkdir()
+    board = Board(folder)
+    script = folder / "the installer"
+    shutil.copytree(JETSON, script)
+    rig = folder / "my rig.toml"
+    rig.write_text("# mine\n")
+
+    run = board.call("--rig", str(rig), "--model", str(board.make_model()), script=script / "install.sh")
+
+    assert (run.code, run.error) == (0, "")
+    assert board.current() == f"releases/{FIRST}"
+    assert (board.root / RIG).read_text() == "# mine\n"
+    assert board.call("--uninstall", script=script / "install.sh").code == 0
+    assert not (board.root / "opt/irvis").exists()
+
+
+def test_an_update_needs_no_network(board: Board) -> None:
+    board.install()
+    board.set("fails", "apt-get")
+    board.set("version", "0.2.0")
+
+    assert board.install(wheel=board.make_wheel("0.2.0")).code == 0
 
 
 def test_the_wheel_beside_the_caller_is_found(board: Board) -> None:

@@ -132,6 +132,28 @@ def test_the_list_of_devices_can_be_switched_off_as_the_readme_says(machine: Mac
     assert found["/opt/x"] == "EROFS"
 
 
+def test_what_a_cut_off_run_owes_is_done_by_the_next(machine: Machine) -> None:
+    text = machine.text("cut_off")
+
+    assert machine.code("cut_off") == 0, text
+    assert "    tell systemd of it\n    restart irvis-live.service\n" in text
+    assert machine.code("cut_off_restart") == 0
+    assert machine.properties("cut_off_reload") == {"NeedDaemonReload": "no"}
+    assert machine.text("cut_off_over").endswith("Nothing changed.\n")
+
+
+def test_a_rig_that_was_given_up_starts_again_as_the_readme_says(machine: Machine) -> None:
+    assert machine.properties("given_up") == {"ActiveState": "failed"}
+    assert machine.code("refused") != 0
+    assert (machine.code("reset"), machine.code("reset_restart")) == (0, 0)
+    assert machine.code("started_anew") == 0, machine.text("started_anew")
+    assert machine.text("started_anew_is").strip() == "active"
+
+
+def test_a_drop_in_takes_the_request_away_as_the_readme_says(machine: Machine) -> None:
+    assert machine.text("silent").strip("\0\n") == "IRVIS_ARGUS_REQUEST="
+
+
 def test_a_broken_wheel_leaves_the_service_running(machine: Machine) -> None:
     assert machine.code("broken") == 2
     assert "install.sh: error: could not make the environment" in machine.text("broken")
@@ -178,6 +200,11 @@ def test_uninstall_stops_the_service_and_removes_it(machine: Machine) -> None:
     assert machine.text("gone").strip() == "inactive"
     # The drop-in is the user's.
     assert machine.text("left").splitlines()[-1] == "/etc/systemd/system/irvis-live.service.d"
+
+
+def test_uninstall_removes_an_older_installation(machine: Machine) -> None:
+    assert machine.code("uninstall_old") == 0, machine.text("uninstall_old")
+    assert machine.text("left_old") == ""
 
 
 def _skip_unless_possible() -> None:

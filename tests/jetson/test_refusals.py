@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
 import subprocess
 from collections.abc import Callable
@@ -201,11 +203,22 @@ def test_a_named_rig_that_differs_from_the_installed_one_is_refused(board: Board
         (["--prefix", "/home/me/irvis"], "hidden from the service"),
         (["--prefix", "/tmp"], "lost at a reboot"),
         (["--root", "absent"], "expected a directory, absent is none"),
+        (["--root", "stubs"], "stubs/etc/nv_tegra_release is missing"),
         (["--start"], "leave out --no-service, --root"),
     ],
 )
 def test_wrong_arguments_are_refused(board: Board, arguments: list[str], why: str) -> None:
     refused(board, board.install(*arguments), why)
+
+
+def test_a_second_run_at_the_same_time_is_refused(board: Board) -> None:
+    held = os.open(board.root / "etc", os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        refused(board, board.install(), "another one is at work")
+        assert board.install("--dry-run").code == 0
+    finally:
+        os.close(held)
 
 
 def test_the_root_of_this_machine_is_no_jetson() -> None:

@@ -90,6 +90,18 @@ def test_a_model_is_copied_and_the_example_names_it(board: Board) -> None:
     assert board.install("--model", str(model)).out.endswith("Nothing changed.\n")
 
 
+def test_a_model_of_links_is_copied_whole(board: Board) -> None:
+    """As Hugging Face's cache keeps a download."""
+    model = board.make_model()
+    (model / "manifest.json").rename(board.folder / "blob")
+    (model / "manifest.json").symlink_to("../blob")
+
+    assert board.install("--model", str(model)).code == 0
+
+    copy = board.root / "opt/irvis/models/mine/manifest.json"
+    assert (copy.is_symlink(), copy.read_text()) == (False, "{}")
+
+
 def test_a_changed_model_replaces_the_old_one_only_once_proven(board: Board) -> None:
     model = board.make_model()
     board.install("--model", str(model))
