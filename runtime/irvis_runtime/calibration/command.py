@@ -129,7 +129,8 @@ def _check_arguments(arguments: argparse.Namespace) -> None:
 
 def _pictures(rig: Rig, arguments: argparse.Namespace) -> list[PicturePair]:
     if arguments.pictures:
-        return read_pictures([(infrared, visible) for infrared, visible in arguments.pictures])
+        files = [(infrared, visible) for infrared, visible in arguments.pictures]
+        return read_pictures(files, rig.thermal)
     # Points are given already: a single pair tells the sizes, and is looked at.
     return grab_pictures(rig, 1 if arguments.points else arguments.frames, arguments.every)
 
