@@ -23,7 +23,7 @@ crop = "common"  # both
 [[output]]
 sink = "null://"
 """
-TRUE_33 = np.array([[2.1, 0.02, 10.0], [-0.02, 2.1, 6.0], [0, 0, 1]])
+TRUE_33 = np.array([[1.9, 0.02, 10.0], [-0.02, 1.9, 9.0], [0, 0, 1]])
 Run = Callable[..., tuple[int, str, str]]
 
 
@@ -43,11 +43,12 @@ def calibrate(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
     return run
 
 
-def write_points(path: Path, noise_px: float = 0.2) -> Path:
+def write_points(path: Path, noise_px: float = 0.2, is_swapped: bool = False) -> Path:
     random = np.random.default_rng(1)
     infrared = random.uniform((5, 5), (154, 114), (20, 2))
     visible = mapped(TRUE_33, infrared) + random.normal(0, noise_px, infrared.shape)
-    np.savetxt(path, np.column_stack([infrared, visible]), delimiter=",")
+    table = np.column_stack([infrared, np.clip(visible, 0, (319, 239))])
+    np.savetxt(path, table[:, [2, 3, 0, 1]] if is_swapped else table, delimiter=",")
     return path
 
 
@@ -87,6 +88,10 @@ def test_a_dry_run_leaves_the_rig(calibrate: Run, tmp_path: Path) -> None:
     [
         (("--scene", "--pictures", "ir.png", "vis.png"), ""),
         (("--points", "noisy.csv", "--pictures", "ir.png", "vis.png"), "points agree within"),
+        (
+            ("--points", "swapped.csv", "--pictures", "ir.png", "vis.png"),
+            "outside the 160x120 infrared picture",
+        ),
         (("--points", "absent.csv", "--pictures", "ir.png", "vis.png"), "absent.csv"),
         (("--board", "circles", "--size", "7x5", "--pictures", "ir.png", "vis.png"), "no picture pair shows"),
         (("--board", "circles"), "--board and --size go together"),
@@ -111,6 +116,7 @@ def test_a_refusal_is_one_line_and_leaves_the_rig(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_points(tmp_path / "noisy.csv", 30.0)
+    write_points(tmp_path / "swapped.csv", is_swapped=True)
     before = sorted(path.name for path in tmp_path.iterdir())
     code, out, err = calibrate("rig.toml", *arguments)
     assert (code, out) == (2, "")

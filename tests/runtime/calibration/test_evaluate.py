@@ -69,6 +69,17 @@ def test_drawn_views_are_those_of_two_cameras_side_by_side() -> None:
         assert 0.5 * 320 < width < 1.3 * 320
 
 
+def test_points_are_clicked_only_where_both_cameras_see(tmp_path: Path) -> None:
+    """Half of the infrared view lies beyond the visible one."""
+    write_pair(tmp_path, "a", 0)
+    key = "H_moving_to_fixed_column_convention"
+    truth = [[1, 0, 80], [0, 1, 0], [0, 0, 1]]
+    (tmp_path / "homographies.json").write_text(json.dumps({"a": {key: truth}}))
+    evaluate_folder(tmp_path, 0, 0, tmp_path / "trials.json")
+    trial = json.loads((tmp_path / "trials.json").read_text())[0]
+    assert (trial["way"], trial["refusal"]) == ("points", "")
+
+
 @pytest.mark.slow
 def test_scenes_of_the_fixtures_are_found_and_none_wrong(shared: Path, tmp_path: Path) -> None:
     """As in runtime/README.md; the limits leave room for other versions of OpenCV."""
