@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import get_args
 
@@ -44,6 +46,7 @@ def main(argv: Sequence[str]) -> int:
     _check_arguments(arguments)
     overlay = arguments.overlay or arguments.rig.with_suffix(".calibration.png")
     checked_picture_suffix(overlay)
+    _check_keeps_inputs(overlay, arguments)
     pairs = _pictures(rig, arguments)
     fit, visible_n2 = _fit(pairs, arguments)
     write_picture(overlay, draw_overlay(*pairs[0], fit.homography_33, visible_n2[fit.is_inlier_n]))
@@ -125,6 +128,23 @@ def _check_arguments(arguments: argparse.Namespace) -> None:
         )
     if arguments.tolerance is not None and not 0 < arguments.tolerance < 1000:
         raise ContractError(f"--tolerance: expected 0 to 1000 px, got {arguments.tolerance:g}")
+
+
+def _check_keeps_inputs(overlay: Path, arguments: argparse.Namespace) -> None:
+    """ContractError where the picture to look at would replace a file that this run reads."""
+    given = [arguments.rig, arguments.points, *chain.from_iterable(arguments.pictures or ())]
+    for path in filter(None, given):
+        if any(_is_same(overlay, file) for file in (path.iterdir() if path.is_dir() else (path,))):
+            raise ContractError(
+                f"{overlay}: the picture to look at would overwrite an input; name another with --overlay"
+            )
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Whether two paths are one file, links followed."""
+    if one.exists() and other.exists():
+        return os.path.samefile(one, other)
+    return one.resolve() == other.resolve()
 
 
 def _pictures(rig: Rig, arguments: argparse.Namespace) -> list[PicturePair]:

@@ -127,6 +127,51 @@ def test_a_refusal_is_one_line_and_leaves_the_rig(
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
+@pytest.mark.parametrize(
+    "overlay", ["ir.png", "./vis.png", "link.png", "folder/a.png", "points.png", "rig.png"]
+)
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_no_input_is_overwritten(
+    calibrate: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    overlay: str,
+    more: tuple[str, ...],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_points(tmp_path / "points.png")
+    (tmp_path / "rig.toml").rename("rig.png")
+    (tmp_path / "link.png").symlink_to("ir.png")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "a.png").write_bytes((tmp_path / "ir.png").read_bytes())
+    (tmp_path / "seen").mkdir()
+    (tmp_path / "seen" / "a.png").write_bytes((tmp_path / "vis.png").read_bytes())
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    pictures = ("--pictures", "ir.png", "vis.png", "--pictures", "folder", "seen")
+    code, out, err = calibrate("rig.png", "--points", "points.png", *pictures, "--overlay", overlay, *more)
+    assert (code, out) == (2, "")
+    assert "would overwrite an input; name another with --overlay" in err
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_the_default_picture_to_look_at_overwrites_no_input_either(calibrate: Run, tmp_path: Path) -> None:
+    points, seen = write_points(tmp_path / "points.csv"), tmp_path / "rig.calibration.png"
+    (tmp_path / "vis.png").rename(seen)
+    code, _, err = calibrate(
+        tmp_path / "rig.toml", "--points", points, "--pictures", tmp_path / "ir.png", seen
+    )
+    assert code == 2
+    assert "would overwrite an input" in err
+
+
+def test_a_former_picture_to_look_at_is_replaced(calibrate: Run, tmp_path: Path) -> None:
+    points, seen = write_points(tmp_path / "points.csv"), tmp_path / "rig.calibration.png"
+    for _ in range(2):
+        pictures = ("--pictures", tmp_path / "ir.png", tmp_path / "vis.png")
+        assert calibrate(tmp_path / "rig.toml", "--points", points, *pictures)[0] == 0
+    assert cv2.imread(str(seen)) is not None
+
+
 def test_parallax_is_printed(calibrate: Run, tmp_path: Path) -> None:
     code, out, _ = calibrate(tmp_path / "rig.toml", "--parallax", "--focal-px", 800, "--baseline-mm", 50)
     assert code == 0
