@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import re
 import sys
@@ -11,7 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import get_args
 
-from irvis_runtime.cli import Parser
+from irvis_runtime.cli import Parser, whole_number
 from irvis_runtime.errors import ContractError
 from irvis_runtime.image import checked_picture_suffix, write_picture
 from irvis_runtime.rig import Rig, load_rig
@@ -28,6 +29,9 @@ from .search import PicturePair
 
 TOLERANCE_SHARE = 0.005
 """How far off an agreeing point may be, of the visible picture's width; 3 px of 640."""
+
+MAX_LENGTH = 1e6
+"""In pixels and in millimetres, that --parallax takes."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -67,10 +71,14 @@ def _parser() -> Parser:
     parser.add_argument("rig", type=Path, nargs="?", metavar="RIG.toml", help="the rig file to calibrate")
     _add_ways(parser)
     _add_looks(parser)
-    parser.add_argument("--focal-px", type=float, metavar="F", help="--parallax: of the visible camera")
-    parser.add_argument("--baseline-mm", type=float, metavar="B", help="--parallax: between the two cameras")
-    parser.add_argument("--limit", type=int, default=0, metavar="N", help="--evaluate: pairs a set (0: all)")
-    parser.add_argument("--seed", type=int, default=0, help="--evaluate: decides the views")
+    parser.add_argument("--focal-px", type=_length, metavar="F", help="--parallax: of the visible camera")
+    parser.add_argument(
+        "--baseline-mm", type=_length, metavar="B", help="--parallax: between the two cameras"
+    )
+    parser.add_argument(
+        "--limit", type=whole_number(0), default=0, metavar="N", help="--evaluate: pairs a set (0: all)"
+    )
+    parser.add_argument("--seed", type=whole_number(0), default=0, help="--evaluate: decides the views")
     parser.add_argument("--json", type=Path, metavar="FILE", help="--evaluate: every pair's numbers")
     return parser
 
@@ -177,16 +185,28 @@ def _board_size(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def _length(text: str) -> float:
+    """The type of an argument that is a length in pixels or millimetres."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value <= MAX_LENGTH:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, at most {MAX_LENGTH:g}, got {text!r}")
+    return value
+
+
 def _print_parallax(rig: Rig, arguments: argparse.Namespace) -> int:
     config = rig.registration
     focal_px = arguments.focal_px or config.focal_px
-    baseline_m = arguments.baseline_mm / 1e3 if arguments.baseline_mm else None
-    if baseline_m is None and config.baseline_m is not None:
-        baseline_m = (config.baseline_m[0] ** 2 + config.baseline_m[1] ** 2) ** 0.5
-    if focal_px is None or baseline_m is None or focal_px <= 0 or baseline_m <= 0:
+    baseline_m = (
+        arguments.baseline_mm / 1e3 if arguments.baseline_mm else math.hypot(*config.baseline_m or ())
+    )
+    if not focal_px or not 0 < baseline_m < math.inf:
+        missing = "no focal length" if not focal_px else "no baseline"
         raise ContractError(
-            "--parallax: expected --focal-px and --baseline-mm above 0, or focal_px and baseline_m in the "
-            "rig's [registration], got neither; the focal length is width / (2 tan(horizontal view / 2))"
+            "--parallax: expected --focal-px and --baseline-mm, or focal_px and baseline_m in the rig's "
+            f"[registration], got {missing}; the focal length is width / (2 tan(horizontal view / 2))"
         )
     sys.stdout.write("\n".join(parallax_table(focal_px, baseline_m, config.calibrated_m)) + "\n")
     return 0

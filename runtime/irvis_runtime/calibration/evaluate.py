@@ -19,6 +19,7 @@ from irvis_runtime.errors import ContractError
 from irvis_runtime.image import match_infrared, opencv, read_infrared, read_visible
 from irvis_runtime.model_files.checked_files import read_file
 from irvis_runtime.pairs import Pair, find_dataset_pairs
+from irvis_runtime.picture_files import PICTURE_SUFFIXES
 from irvis_runtime.strict_json import parse
 
 from .fit import corners_of, fit_points, mapped
@@ -75,6 +76,8 @@ def evaluate_folder(folder: Path, limit: int, seed: int, report: Path | None) ->
     infrared picture is seen anew through a drawn homography. `limit` pairs of each set (0: all); `seed`
     draws. Every trial goes to `report` as JSON.
     """
+    if report is not None and (report.name == TRUTH_FILE or report.suffix.lower() in PICTURE_SUFFIXES):
+        raise ContractError(f"{report}: a report of this name might overwrite an input; name another .json")
     trials: list[Trial] = []
     taken: dict[str, int] = {}
     for index, pair in enumerate(find_dataset_pairs(folder)):

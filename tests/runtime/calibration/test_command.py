@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 
 import cv2
@@ -176,3 +177,44 @@ def test_parallax_is_printed(calibrate: Run, tmp_path: Path) -> None:
     code, out, _ = calibrate(tmp_path / "rig.toml", "--parallax", "--focal-px", 800, "--baseline-mm", 50)
     assert code == 0
     assert ["10", "4.00"] in [line.split() for line in out.splitlines()]
+
+
+def test_parallax_of_the_rigs_own_numbers_is_printed(calibrate: Run, tmp_path: Path) -> None:
+    """3-4-5: a baseline of 50 mm."""
+    more = "[registration]\nfocal_px = 800\nbaseline_m = [0.03, -0.04]\n"
+    (tmp_path / "rig.toml").write_text(RIG.replace("[registration]\n", more))
+    code, out, _ = calibrate(tmp_path / "rig.toml", "--parallax")
+    assert code == 0
+    assert ["10", "4.00"] in [line.split() for line in out.splitlines()]
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-1", "0", "1e300", "wide"])
+@pytest.mark.parametrize("option", ["--focal-px", "--baseline-mm"])
+def test_a_length_that_is_none_is_named(calibrate: Run, tmp_path: Path, option: str, number: str) -> None:
+    lengths = {"--focal-px": "800", "--baseline-mm": "50", option: number}
+    code, out, err = calibrate(tmp_path / "rig.toml", "--parallax", *chain.from_iterable(lengths.items()))
+    assert (code, out) == (2, "")
+    assert f"argument {option}: expected a number above 0, at most 1e+06, got {number!r}" in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (("--baseline-mm", "50"), "got no focal length"),
+        (("--focal-px", "800"), "got no baseline"),
+    ],
+)
+def test_what_parallax_lacks_is_named(
+    calibrate: Run, tmp_path: Path, given: tuple[str, ...], told: str
+) -> None:
+    code, _, err = calibrate(tmp_path / "rig.toml", "--parallax", *given)
+    assert code == 2
+    assert told in err
+
+
+@pytest.mark.parametrize("option", ["--limit", "--seed"])
+def test_a_count_below_zero_is_refused(calibrate: Run, tmp_path: Path, option: str) -> None:
+    code, out, err = calibrate("--evaluate", tmp_path, option, "-3")
+    assert (code, out) == (2, "")
+    assert f"argument {option}: expected a whole number from 0 up, got '-3'" in err

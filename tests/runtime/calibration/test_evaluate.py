@@ -50,6 +50,13 @@ def test_known_homographies_are_read(tmp_path: Path) -> None:
         evaluate_folder(tmp_path, 0, 0, None)
 
 
+@pytest.mark.parametrize("name", ["homographies.json", "ir/a.png", "vis/a.PNG"])
+def test_the_report_overwrites_no_input(tmp_path: Path, name: str) -> None:
+    write_pair(tmp_path, "a", 0)
+    with pytest.raises(ContractError, match="might overwrite an input; name another"):
+        evaluate_folder(tmp_path, 0, 0, tmp_path / name)
+
+
 def test_a_trial_far_off_is_wrong_and_a_refused_one_is_not() -> None:
     assert Trial("d", "n", "scene", 640, 16.1, "", 0.0).is_wrong
     assert not Trial("d", "n", "scene", 640, 15.9, "", 0.0).is_wrong
