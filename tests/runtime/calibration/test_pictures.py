@@ -69,7 +69,7 @@ def test_a_whole_frame_whose_counts_are_lost_is_refused(tmp_path: Path) -> None:
         read_pictures([(infrared, visible)], ThermalConfig(sensor="tiny1"))
 
 
-def rig(infrared: str, sensor: SensorName = "generic", **limits: float) -> Rig:
+def rig(infrared: str, sensor: SensorName = "generic", freeze: str = "auto", **limits: float) -> Rig:
     return from_mapping(
         Rig,
         {
@@ -77,7 +77,7 @@ def rig(infrared: str, sensor: SensorName = "generic", **limits: float) -> Rig:
             "infrared": {"source": infrared},
             "output": [{"sink": "null://"}],
             "limits": limits,
-            "thermal": {"sensor": sensor},
+            "thermal": {"sensor": sensor, "freeze": freeze},
         },
         "test",
     )
@@ -120,6 +120,15 @@ def test_no_frame_behind_the_shutter_is_taken(tmp_path: Path) -> None:
     open_pictures = [stretch_to_8_bit(counts((120, 160), seed)) for seed in range(1, 20, 2)]
     for infrared_hw, _ in grab_pictures(rig(uri, "lepton-3", max_skew_ms=5000), 3, 0.1):
         assert any(np.array_equal(infrared_hw, picture_hw) for picture_hw in open_pictures)
+
+
+@pytest.mark.usefixtures("gstreamer")
+def test_a_rig_that_heeds_no_shutter_takes_every_frame(tmp_path: Path) -> None:
+    frame_hw = whole_frame("lepton-3", counts((120, 160)))
+    frame_hw[120, STATUS_WORD] = FFC_IN_PROGRESS << FFC_SHIFT
+    uri = write_raw(tmp_path / "frames", [frame_hw] * 20, 10)
+    pairs = grab_pictures(rig(uri, "lepton-3", "off", max_skew_ms=5000), 2, 0.1)
+    assert [sizes_of(pair)[0] for pair in pairs] == [(120, 160)] * 2
 
 
 @pytest.mark.usefixtures("gstreamer")
