@@ -89,7 +89,8 @@ def load_config(cls: type[T], path: Path | None, overrides: Sequence[str] = ()) 
 def read_toml(path: Path) -> dict[str, Any]:
     """Returns the parsed file; ContractError where it cannot be read or is not TOML."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        # Windows' Notepad begins a file with a byte order mark.
+        text = Path(path).read_text(encoding="utf-8-sig")
     except OSError as error:
         raise ContractError(f"{path}: cannot be read ({error.strerror}); expected a TOML file") from error
     except UnicodeDecodeError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 from dataclasses import dataclass, field
@@ -197,3 +198,10 @@ def test_any_mapping_gives_a_whole_or_a_contract_error(mapping: dict[str, Any]) 
         return
     assert math.isfinite(whole.rate)
     assert set(mapping) <= set(to_mapping(whole))
+
+
+def test_a_byte_order_mark_is_no_part_of_the_file(tmp_path: Path) -> None:
+    """Windows' Notepad writes one."""
+    path = tmp_path / "whole.toml"
+    path.write_bytes(codecs.BOM_UTF8 + b"rate = 2.5\r\n")
+    assert load_config(Whole, path).rate == 2.5

@@ -18,6 +18,8 @@ BoardKind = Literal["circles", "asymmetric-circles", "checkerboard"]
 SEARCH_SIDE_PX = 1000
 """Smaller pictures are enlarged up to about this: a board of an 80x60 sensor has squares of few pixels."""
 
+MIN_BLOB_PX = 12.0
+"""Of area: OpenCV's default is 25, and a far board's circles have fewer in a thermal picture."""
 MAX_BLOBS = 4
 """How many blobs there may be for one circle of the board."""
 
@@ -106,8 +108,8 @@ def _checkerboard(picture_hw: NDArray[np.uint8], size: tuple[int, int]) -> Point
 def _circles(picture_hw: NDArray[np.uint8], kind: BoardKind, size: tuple[int, int]) -> Points | None:
     cv2 = opencv()
     parameters = cv2.SimpleBlobDetector_Params()
-    # The defaults take nothing under 25 pixels of area, which a far board's circles are in a thermal picture.
-    parameters.minArea, parameters.maxArea = 12.0, picture_hw.size / 50
+    parameters.minArea = MIN_BLOB_PX
+    parameters.maxArea = max(MIN_BLOB_PX, picture_hw.size / 50)
     parameters.minDistBetweenBlobs = 4.0
     blobs = cv2.SimpleBlobDetector_create(parameters).detect(picture_hw)
     # OpenCV weighs every pair of blobs: thousands of them, as in noise, take it minutes.

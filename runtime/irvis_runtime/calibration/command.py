@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import math
+import os
 import re
 import sys
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import get_args
 
-from irvis_runtime.cli import Parser
+from irvis_runtime.cli import Parser, whole_number
 from irvis_runtime.errors import ContractError
 from irvis_runtime.image import checked_picture_suffix, write_picture
 from irvis_runtime.rig import Rig, load_rig
@@ -26,6 +29,9 @@ from .search import PicturePair
 
 TOLERANCE_SHARE = 0.005
 """How far off an agreeing point may be, of the visible picture's width; 3 px of 640."""
+
+MAX_LENGTH = 1e6
+"""In pixels and in millimetres, that --parallax takes."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -44,6 +50,7 @@ def main(argv: Sequence[str]) -> int:
     _check_arguments(arguments)
     overlay = arguments.overlay or arguments.rig.with_suffix(".calibration.png")
     checked_picture_suffix(overlay)
+    _check_keeps_inputs(overlay, arguments)
     pairs = _pictures(rig, arguments)
     fit, visible_n2 = _fit(pairs, arguments)
     write_picture(overlay, draw_overlay(*pairs[0], fit.homography_33, visible_n2[fit.is_inlier_n]))
@@ -64,10 +71,14 @@ def _parser() -> Parser:
     parser.add_argument("rig", type=Path, nargs="?", metavar="RIG.toml", help="the rig file to calibrate")
     _add_ways(parser)
     _add_looks(parser)
-    parser.add_argument("--focal-px", type=float, metavar="F", help="--parallax: of the visible camera")
-    parser.add_argument("--baseline-mm", type=float, metavar="B", help="--parallax: between the two cameras")
-    parser.add_argument("--limit", type=int, default=0, metavar="N", help="--evaluate: pairs a set (0: all)")
-    parser.add_argument("--seed", type=int, default=0, help="--evaluate: decides the views")
+    parser.add_argument("--focal-px", type=_length, metavar="F", help="--parallax: of the visible camera")
+    parser.add_argument(
+        "--baseline-mm", type=_length, metavar="B", help="--parallax: between the two cameras"
+    )
+    parser.add_argument(
+        "--limit", type=whole_number(0), default=0, metavar="N", help="--evaluate: pairs a set (0: all)"
+    )
+    parser.add_argument("--seed", type=whole_number(0), default=0, help="--evaluate: decides the views")
     parser.add_argument("--json", type=Path, metavar="FILE", help="--evaluate: every pair's numbers")
     return parser
 
@@ -127,9 +138,27 @@ def _check_arguments(arguments: argparse.Namespace) -> None:
         raise ContractError(f"--tolerance: expected 0 to 1000 px, got {arguments.tolerance:g}")
 
 
+def _check_keeps_inputs(overlay: Path, arguments: argparse.Namespace) -> None:
+    """ContractError where the picture to look at would replace a file that this run reads."""
+    given = [arguments.rig, arguments.points, *chain.from_iterable(arguments.pictures or ())]
+    for path in filter(None, given):
+        if any(_is_same(overlay, file) for file in (path.iterdir() if path.is_dir() else (path,))):
+            raise ContractError(
+                f"{overlay}: the picture to look at would overwrite an input; name another with --overlay"
+            )
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Whether two paths are one file, links followed."""
+    if one.exists() and other.exists():
+        return os.path.samefile(one, other)
+    return one.resolve() == other.resolve()
+
+
 def _pictures(rig: Rig, arguments: argparse.Namespace) -> list[PicturePair]:
     if arguments.pictures:
-        return read_pictures([(infrared, visible) for infrared, visible in arguments.pictures])
+        files = [(infrared, visible) for infrared, visible in arguments.pictures]
+        return read_pictures(files, rig.thermal)
     # Points are given already: a single pair tells the sizes, and is looked at.
     return grab_pictures(rig, 1 if arguments.points else arguments.frames, arguments.every)
 
@@ -156,16 +185,28 @@ def _board_size(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def _length(text: str) -> float:
+    """The type of an argument that is a length in pixels or millimetres."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value <= MAX_LENGTH:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, at most {MAX_LENGTH:g}, got {text!r}")
+    return value
+
+
 def _print_parallax(rig: Rig, arguments: argparse.Namespace) -> int:
     config = rig.registration
     focal_px = arguments.focal_px or config.focal_px
-    baseline_m = arguments.baseline_mm / 1e3 if arguments.baseline_mm else None
-    if baseline_m is None and config.baseline_m is not None:
-        baseline_m = (config.baseline_m[0] ** 2 + config.baseline_m[1] ** 2) ** 0.5
-    if focal_px is None or baseline_m is None or focal_px <= 0 or baseline_m <= 0:
+    baseline_m = (
+        arguments.baseline_mm / 1e3 if arguments.baseline_mm else math.hypot(*config.baseline_m or ())
+    )
+    if not focal_px or not 0 < baseline_m < math.inf:
+        missing = "no focal length" if not focal_px else "no baseline"
         raise ContractError(
-            "--parallax: expected --focal-px and --baseline-mm above 0, or focal_px and baseline_m in the "
-            "rig's [registration], got neither; the focal length is width / (2 tan(horizontal view / 2))"
+            "--parallax: expected --focal-px and --baseline-mm, or focal_px and baseline_m in the rig's "
+            f"[registration], got {missing}; the focal length is width / (2 tan(horizontal view / 2))"
         )
     sys.stdout.write("\n".join(parallax_table(focal_px, baseline_m, config.calibrated_m)) + "\n")
     return 0

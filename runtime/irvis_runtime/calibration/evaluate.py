@@ -19,6 +19,7 @@ from irvis_runtime.errors import ContractError
 from irvis_runtime.image import match_infrared, opencv, read_infrared, read_visible
 from irvis_runtime.model_files.checked_files import read_file
 from irvis_runtime.pairs import Pair, find_dataset_pairs
+from irvis_runtime.picture_files import PICTURE_SUFFIXES
 from irvis_runtime.strict_json import parse
 
 from .fit import corners_of, fit_points, mapped
@@ -34,6 +35,8 @@ VIEW_SHARE = 0.8
 ZOOMS, TURN_DEG, JITTER_SHARE = (0.6, 1.15), 4.0, 0.01
 """Made views: infrared view over visible view, turn, and how far each corner is moved, of the width."""
 POINTS, NOISE_PX, OUTLIERS = 20, 0.5, 4
+DRAWN = 40 * POINTS
+"""Points to take the first ones of that both cameras see."""
 WRONG_SHARE = 0.025
 """Of the visible width: a corner error beyond is a wrong answer, not a rough one."""
 
@@ -73,6 +76,8 @@ def evaluate_folder(folder: Path, limit: int, seed: int, report: Path | None) ->
     infrared picture is seen anew through a drawn homography. `limit` pairs of each set (0: all); `seed`
     draws. Every trial goes to `report` as JSON.
     """
+    if report is not None and (report.name == TRUTH_FILE or report.suffix.lower() in PICTURE_SUFFIXES):
+        raise ContractError(f"{report}: a report of this name might overwrite an input; name another .json")
     trials: list[Trial] = []
     taken: dict[str, int] = {}
     for index, pair in enumerate(find_dataset_pairs(folder)):
@@ -157,11 +162,15 @@ def _by_points(known: Known, dataset: str, name: str, random: np.random.Generato
     """Points as a person clicks them: half a pixel of noise in both pictures, and a fifth wrong."""
     began_s = time.perf_counter()
     (infrared_rows, infrared_columns), visible_hw = known.pictures[0].shape, known.pictures[1].shape
-    infrared_n2 = random.uniform(0.05, 0.95, (POINTS, 2)) * [infrared_columns, infrared_rows]
-    visible_n2 = mapped(known.homography_33, infrared_n2) + random.normal(0, NOISE_PX, (POINTS, 2))
-    visible_n2[:OUTLIERS] = random.uniform(0, 1, (OUTLIERS, 2)) * visible_hw[::-1]
-    noisy_n2 = infrared_n2 + random.normal(0, NOISE_PX, (POINTS, 2))
     infrared_hw = (infrared_rows, infrared_columns)
+    drawn_n2 = random.uniform(0.05, 0.95, (DRAWN, 2)) * infrared_hw[::-1]
+    on_visible_n2 = mapped(known.homography_33, drawn_n2)
+    # Nobody clicks what the visible camera does not see.
+    is_seen_n = np.all((on_visible_n2 >= 0) & (on_visible_n2 < visible_hw[::-1]), axis=1)
+    infrared_n2, visible_n2 = drawn_n2[is_seen_n][:POINTS], on_visible_n2[is_seen_n][:POINTS]
+    visible_n2 += random.normal(0, NOISE_PX, visible_n2.shape)
+    visible_n2[:OUTLIERS] = random.uniform(0, 1, visible_n2[:OUTLIERS].shape) * visible_hw[::-1]
+    noisy_n2 = infrared_n2 + random.normal(0, NOISE_PX, infrared_n2.shape)
     try:
         fit = fit_points(noisy_n2, visible_n2, infrared_hw, visible_hw, 5 * NOISE_PX)
     except ContractError as error:

@@ -27,6 +27,8 @@ MAX_CORNER_SHARE = 0.015
 SIMPLER_BY = 1.05
 """A simpler model is kept where its error on points left out is at most this many times the best one's."""
 FOLDS = 8
+OUTSIDE_PX = 2.0
+"""How far beyond a picture's border a point may be read."""
 SCALES = (0.1, 10.0)
 MAX_SCALE_RATIO = 3.0
 
@@ -62,10 +64,12 @@ def fit_points(
 ) -> Fit:
     """Returns the fit of point pairs, (N, 2) x and y each; outliers are those off by over `tolerance_px`.
 
-    ContractError where the points are too few, on a line, in one corner, at odds with each other, or where
-    the homography is none that two cameras side by side can have.
+    ContractError where the points are too few, on a line, outside the pictures, in one corner, at odds with
+    each other, or where the homography is none that two cameras side by side can have.
     """
     check_points(infrared_n2, visible_n2)
+    _check_inside("infrared", infrared_n2, infrared_hw)
+    _check_inside("visible", visible_n2, visible_hw)
     inlier_n = _agreeing(infrared_n2, visible_n2, tolerance_px)
     count = int(inlier_n.sum())
     if count < max(MIN_POINTS, MIN_INLIER_SHARE * len(infrared_n2)):
@@ -122,6 +126,20 @@ def check_points(infrared_n2: Points, visible_n2: Points) -> None:
             raise ContractError(f"the {name} points lie on one line; add points off that line")
 
 
+def _check_inside(name: str, points_n2: Points, size_hw: Size) -> None:
+    (height, width), beyond = size_hw, 0.5 + OUTSIDE_PX
+    last_2 = np.array([width - 1, height - 1])
+    is_outside_n = np.any((points_n2 < -beyond) | (points_n2 > last_2 + beyond), axis=1)
+    if is_outside_n.any():
+        index = int(np.argmax(is_outside_n))
+        x, y = points_n2[index]
+        raise ContractError(
+            f"point {index + 1} ({x:g}, {y:g}) lies outside the {width}x{height} {name} picture "
+            f"({int(is_outside_n.sum())} of {len(points_n2)} do); "
+            "are the columns swapped, or was the picture scaled?"
+        )
+
+
 def choose_model(infrared_n2: Points, visible_n2: Points) -> Model:
     """Returns the simplest model whose error on points left out is about that of the best one."""
     errors: dict[Model, float] = {
@@ -152,7 +170,7 @@ def solve(model: Model, infrared_n2: Points, visible_n2: Points) -> NDArray[np.f
 
 
 def check_plausible(homography_33: NDArray[np.float64], infrared_hw: Size, visible_hw: Size) -> None:
-    """ContractError for a homography that mirrors, folds, or scales as no two cameras on one rig do."""
+    """ContractError for a homography that mirrors, folds, scales or shifts as no two cameras of a rig do."""
     hint = "two cameras side by side cannot give it; check the points, and that neither picture is mirrored"
     if not np.isfinite(homography_33).all():
         raise ContractError(f"the points have no homography; {hint}")
@@ -171,6 +189,10 @@ def check_plausible(homography_33: NDArray[np.float64], infrared_hw: Size, visib
             f"the homography makes the infrared picture {scales.min():.2g} to {scales.max():.2g} times as "
             f"wide as the visible one; {hint}"
         )
+    views = mapped(homography_33, corners_of(infrared_hw)), corners_of(visible_hw)
+    shared_px, _ = opencv().intersectConvexConvex(*(corners.astype(np.float32) for corners in views))
+    if not shared_px > 0:
+        raise ContractError(f"the homography lays the infrared picture wholly beside the visible one; {hint}")
 
 
 def _check_precise(fit: Fit, visible_hw: Size) -> None:

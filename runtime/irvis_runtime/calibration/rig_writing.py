@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -35,7 +36,9 @@ def write_registration(
     writes [registration] in a way that cannot be edited safely; the file is then untouched.
     """
     before = read_toml(path)
-    text = path.read_bytes().decode("utf-8")
+    content = path.read_bytes()
+    mark = codecs.BOM_UTF8 if content.startswith(codecs.BOM_UTF8) else b""
+    text = content.decode("utf-8-sig")
     values: dict[str, list[Any]] = {
         "homography": rounded(homography_33),
         "infrared_size": list(infrared_hw[::-1]),
@@ -53,7 +56,7 @@ def write_registration(
     # A rig may hold passwords: who may read it may read its former content, and nobody else.
     with atomic.replacing(former, like=path) as temporary:
         shutil.copyfile(path, temporary)
-    atomic.write_text(path, edited)
+    atomic.write_bytes(path, mark + edited.encode())
     return former
 
 

@@ -41,6 +41,11 @@ def fit_scene(pairs: Sequence[PicturePair]) -> SceneFit:
     """
     infrared_hw, visible_hw = pairs[0][0].shape[:2], pairs[0][1].shape[:2]
     places = list(islice(distinct(search(pairs), infrared_hw, visible_hw), CANDIDATES))
+    if not places[0].significance > 0:
+        raise ContractError(
+            "the two pictures have no structure in common; take off lens caps and show both cameras a scene "
+            "with edges in both, or use points or a board"
+        )
     rival = max(places[1].significance / places[0].significance, 0.0) if len(places) > 1 else 0.0
     if rival > MAX_RIVAL:
         raise ContractError(

@@ -70,6 +70,14 @@ def test_pairs_without_a_board_are_passed_over() -> None:
     assert count == 1
 
 
+@pytest.mark.parametrize("kind", ["circles", "asymmetric-circles", "checkerboard"])
+@pytest.mark.parametrize("size_hw", [(16, 16), (16, 1500)])
+def test_a_picture_too_small_for_a_board_shows_none(kind: BoardKind, size_hw: tuple[int, int]) -> None:
+    """Of under 600 pixels: OpenCV refuses a largest blob that is smaller than the smallest."""
+    noise_hw = np.random.default_rng(0).integers(0, 255, size_hw).astype(np.uint8)
+    assert find_board(noise_hw, kind, SIZE) is None
+
+
 def test_no_board_at_all_is_refused() -> None:
     grey = np.full((60, 80), 128, np.uint8)
     assert find_board(grey, "checkerboard", SIZE) is None

@@ -50,6 +50,13 @@ def test_known_homographies_are_read(tmp_path: Path) -> None:
         evaluate_folder(tmp_path, 0, 0, None)
 
 
+@pytest.mark.parametrize("name", ["homographies.json", "ir/a.png", "vis/a.PNG"])
+def test_the_report_overwrites_no_input(tmp_path: Path, name: str) -> None:
+    write_pair(tmp_path, "a", 0)
+    with pytest.raises(ContractError, match="might overwrite an input; name another"):
+        evaluate_folder(tmp_path, 0, 0, tmp_path / name)
+
+
 def test_a_trial_far_off_is_wrong_and_a_refused_one_is_not() -> None:
     assert Trial("d", "n", "scene", 640, 16.1, "", 0.0).is_wrong
     assert not Trial("d", "n", "scene", 640, 15.9, "", 0.0).is_wrong
@@ -67,6 +74,17 @@ def test_drawn_views_are_those_of_two_cameras_side_by_side() -> None:
         check_plausible(drawn_33, (192, 256), (240, 320))
         width = np.ptp(mapped(drawn_33, corners_of((192, 256)))[:, 0])
         assert 0.5 * 320 < width < 1.3 * 320
+
+
+def test_points_are_clicked_only_where_both_cameras_see(tmp_path: Path) -> None:
+    """Half of the infrared view lies beyond the visible one."""
+    write_pair(tmp_path, "a", 0)
+    key = "H_moving_to_fixed_column_convention"
+    truth = [[1, 0, 80], [0, 1, 0], [0, 0, 1]]
+    (tmp_path / "homographies.json").write_text(json.dumps({"a": {key: truth}}))
+    evaluate_folder(tmp_path, 0, 0, tmp_path / "trials.json")
+    trial = json.loads((tmp_path / "trials.json").read_text())[0]
+    assert (trial["way"], trial["refusal"]) == ("points", "")
 
 
 @pytest.mark.slow

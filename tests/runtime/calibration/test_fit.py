@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +51,8 @@ def test_exact_points_give_the_homography() -> None:
 def test_noise_and_outliers_move_the_corners_little(seed: int) -> None:
     random, points = np.random.default_rng(seed), scattered(40, seed)
     visible = mapped(TRUE_33, points) + random.normal(0, 0.5, points.shape)
-    visible[:8] += random.choice([-1, 1], (8, 2)) * random.uniform(30, 90, (8, 2))
+    # Towards the middle, so that they stay on the picture.
+    visible[:8] += np.where(visible[:8] < (320, 240), 1, -1) * random.uniform(30, 90, (8, 2))
     fit = fit_points(points, visible, INFRARED_HW, VISIBLE_HW, 3.0)
     assert not fit.is_inlier_n[:8].any()
     assert fit.is_inlier_n[8:].sum() >= 30
@@ -130,6 +132,41 @@ def test_a_coarse_tolerance_does_not_hide_a_coarse_fit() -> None:
         fit_points(points, visible, INFRARED_HW, VISIBLE_HW, 100.0)
 
 
+def test_points_on_the_border_are_taken() -> None:
+    infrared = np.vstack([scattered(20), corners_of(INFRARED_HW)])
+    visible = infrared * [639 / 319, 479 / 239]
+    # A person reads a corner as the number of columns, and a pixel beyond.
+    infrared[-2], visible[-2] = (321, 241), (641, 481)
+    assert fit_points(infrared, visible, INFRARED_HW, VISIBLE_HW, 3.0).is_inlier_n.all()
+
+
+@pytest.mark.parametrize("which", ["infrared", "visible"])
+@pytest.mark.parametrize("outside", [(-2.6, 10), (10, -2.6), (700, 10), (10, 700)])
+def test_points_outside_their_picture_are_refused(which: str, outside: tuple[float, float]) -> None:
+    infrared = scattered(20)
+    visible = mapped(TRUE_33, infrared)
+    (infrared if which == "infrared" else visible)[[2, 7]] = outside
+    size = "320x240 infrared" if which == "infrared" else "640x480 visible"
+    told = f"point 3 ({outside[0]:g}, {outside[1]:g}) lies outside the {size} picture (2 of 20 do)"
+    with pytest.raises(ContractError, match=re.escape(told)):
+        fit_points(infrared, visible, INFRARED_HW, VISIBLE_HW, 3.0)
+
+
+@pytest.mark.parametrize("slip", ["columns swapped", "picture scaled", "shifted"])
+def test_a_slip_in_the_points_is_refused(slip: str) -> None:
+    """Each agrees with itself to the pixel, and is a homography that a rig could have."""
+    infrared = scattered(20)
+    visible = mapped(TRUE_33, infrared)
+    if slip == "columns swapped":
+        infrared, visible = visible, infrared
+    elif slip == "picture scaled":
+        infrared = infrared * 3
+    else:
+        infrared, visible = infrared + 1000, visible + 1000
+    with pytest.raises(ContractError, match="are the columns swapped, or was the picture scaled"):
+        fit_points(infrared, visible, INFRARED_HW, VISIBLE_HW, 3.0)
+
+
 def test_a_mirrored_picture_is_refused() -> None:
     points = scattered(20)
     mirrored = mapped(SIMILAR_33, points) * [-1, 1] + [600, 0]
@@ -146,12 +183,21 @@ def test_a_mirrored_picture_is_refused() -> None:
         np.array([[1.0, 0, 0], [0, 1, 0], [0.004, 0, 1]]),
         np.array([[1.0, 0, 0], [0, 1, 0], [-0.01, 0, 1]]),
         np.full((3, 3), np.nan),
+        np.array([[2.0, 0, 650], [0, 2, 0], [0, 0, 1]]),
+        np.array([[2.0, 0, 0], [0, 2, -1000], [0, 0, 1]]),
+        np.array([[2.0, 0, 1e9], [0, 2, 1e9], [0, 0, 1]]),
     ],
-    ids=["tiny", "huge", "mirrored", "tilted", "folded", "none"],
+    ids=["tiny", "huge", "mirrored", "tilted", "folded", "none", "right", "above", "far"],
 )
 def test_what_no_rig_has_is_refused(matrix: NDArray[np.float64]) -> None:
     with pytest.raises(ContractError, match="two cameras side by side"):
         check_plausible(matrix, INFRARED_HW, VISIBLE_HW)
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.0, 2.0, 6.0])
+def test_a_view_within_the_other_is_plausible(scale: float) -> None:
+    for shift in (-50.0, 0.0, 50.0):
+        check_plausible(np.array([[scale, 0, shift], [0, scale, shift], [0, 0, 1]]), INFRARED_HW, VISIBLE_HW)
 
 
 def test_the_sign_of_a_plausible_homography_does_not_matter() -> None:
@@ -167,8 +213,10 @@ def test_the_landmarks_of_the_fixtures_give_their_homographies(shared: Path) -> 
     errors = []
     for truth in json.loads(path.read_text()).values():
         infrared, visible = (np.rint(truth[f"landmarks_{kind}"]) for kind in ("moving", "fixed"))
-        size_hw = int(infrared[:, 1].max()) + 20, int(infrared[:, 0].max()) + 20
-        fit = fit_points(infrared, visible, size_hw, size_hw, 3.0)
+        size_hw, visible_hw = (
+            (int(points[:, 1].max()) + 20, int(points[:, 0].max()) + 20) for points in (infrared, visible)
+        )
+        fit = fit_points(infrared, visible, size_hw, visible_hw, 3.0)
         corners = corners_of(size_hw)
         true_33 = np.array(truth["H_moving_to_fixed_column_convention"])
         errors.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from irvis_runtime.calibration.rig_writing import rounded, with_values, write_registration
-from irvis_runtime.config import parse_toml
+from irvis_runtime.config import parse_toml, read_toml
 from irvis_runtime.errors import ContractError
 
 NEW_33 = np.array([[1.5, 0.01, -3.25], [-0.01, 1.5, 7.0], [1e-6, 0, 1]])
@@ -134,6 +135,19 @@ def test_the_file_is_replaced_and_the_former_one_kept(tmp_path: Path) -> None:
     )
     assert path.stat().st_mode & 0o777 == former.stat().st_mode & 0o777 == 0o640
     assert sorted(file.name for file in tmp_path.iterdir()) == ["rig.toml", "rig.toml.bak"]
+
+
+@pytest.mark.parametrize("text", ["[registration]\r\n", "", "# none\r\n"])
+def test_a_byte_order_mark_stays_at_the_beginning(tmp_path: Path, text: str) -> None:
+    """Windows' Notepad, "UTF-8 with BOM"."""
+    marked, plain = tmp_path / "marked.toml", tmp_path / "plain.toml"
+    marked.write_bytes(codecs.BOM_UTF8 + text.encode())
+    plain.write_bytes(text.encode())
+    former = write_registration(marked, NEW_33, (512, 640), (720, 1280))
+    write_registration(plain, NEW_33, (512, 640), (720, 1280))
+    assert marked.read_bytes() == codecs.BOM_UTF8 + plain.read_bytes()
+    assert former.read_bytes() == codecs.BOM_UTF8 + text.encode()
+    assert read_toml(marked) == read_toml(plain)
 
 
 def test_sizes_are_replaced_where_they_stand() -> None:

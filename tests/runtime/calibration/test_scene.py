@@ -14,6 +14,7 @@ from irvis_runtime.calibration.refine import Reach, find_matches
 from irvis_runtime.calibration.scene import fit_scene
 from irvis_runtime.calibration.search import PicturePair, distinct, search
 from irvis_runtime.errors import ContractError
+from irvis_runtime.thermal.agc import stretch_to_8_bit
 
 VISIBLE_HW, INFRARED_HW = (240, 320), (160, 208)
 TRUE_33 = np.array([[1.2, -0.05, 30.0], [0.05, 1.2, 12.0], [1e-5, -1e-5, 1.0]])
@@ -79,6 +80,29 @@ def flat(seed: int) -> NDArray[np.uint8]:
 
 def stripes() -> NDArray[np.uint8]:
     return np.tile((np.arange(VISIBLE_HW[1]) // 16 % 2 * 120 + 60).astype(np.uint8), (VISIBLE_HW[0], 1))
+
+
+def of_counts(hot: int = 30000) -> NDArray[np.uint8]:
+    """One temperature everywhere, and a pixel of another."""
+    counts_hw = np.full(INFRARED_HW, 30000, np.uint16)
+    counts_hw[100, 100] = hot
+    return stretch_to_8_bit(counts_hw)
+
+
+@pytest.mark.parametrize(
+    "hopeless",
+    [
+        (np.zeros(INFRARED_HW, np.uint8), pair()[1]),
+        (pair()[0], np.zeros(VISIBLE_HW, np.uint8)),
+        (of_counts(), of_counts()),
+        (of_counts(hot=60000), of_counts()),
+        (np.zeros((16, 1500), np.uint8), pair()[1]),
+    ],
+    ids=["infrared lens cap", "visible lens cap", "flat counts", "hot pixel", "strip"],
+)
+def test_pictures_without_structure_are_refused(hopeless: PicturePair) -> None:
+    with pytest.raises(ContractError, match="no structure in common"):
+        fit_scene([hopeless])
 
 
 @pytest.mark.parametrize(
