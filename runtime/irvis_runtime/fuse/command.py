@@ -41,8 +41,9 @@ pictures  PNG, JPEG or TIFF, 8 or 16 bits. 16-bit infrared is stretched between 
 folders   Pictures of the same name, whatever their suffixes; results go into the folder OUT as PNG.
           A pair that cannot be fused is reported, the others are fused, and the exit code is 2.
 videos    OUT is .mp4 (MPEG-4), .avi (Motion JPEG) or .mkv (FFV1, lossless). Frames are decoded to
-          8 bits. The frame rate is the visible video's, the length the shorter one's. Sound is not
-          carried over.
+          8 bits. The two begin together and frames are matched by their times. The frame rate is the
+          visible video's, the length the shorter one's; frames that come unevenly are repeated or
+          left out to keep their time. Sound is not carried over.
 
 The two must show the same view; infrared of another size is resized onto the visible picture.
 """
