@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -42,6 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     # A polite kill unwinds like an interrupt, so that nothing half-written stays; `irvis live` sets its own.
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _raise_interrupt)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # As stderr has it: a file's name may be any bytes, and telling it must not fail.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = dispatch(arguments)
         # What waits in the buffer may fail too; later only Python itself could say so.
