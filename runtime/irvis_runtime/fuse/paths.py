@@ -9,6 +9,7 @@ from typing import Literal
 
 from irvis_runtime.errors import ContractError
 from irvis_runtime.image import checked_picture_suffix
+from irvis_runtime.output_paths import check_replaceable
 from irvis_runtime.picture_files import PICTURE_SUFFIXES
 from irvis_runtime.video import CODECS, VIDEO_SUFFIXES, checked_video_suffix
 
@@ -45,9 +46,9 @@ def check_paths(infrared: Path, visible: Path, output: Path, json: Path | None) 
     for path in (output, json):
         _check_keeps_inputs(path, (infrared, visible))
     if kind != "folder":
-        _check_replaceable(output)
+        check_replaceable(output)
     if json is not None:
-        _check_replaceable(json)
+        check_replaceable(json)
         if _is_same(json, output):
             raise ContractError(f"{json}: both --json and --output name it; name two files")
     return FusePaths(kind, infrared, visible, output)
@@ -73,13 +74,6 @@ def _check_keeps_inputs(path: Path | None, inputs: tuple[Path, Path]) -> None:
     for given in inputs:
         if path is not None and _is_same(path, given):
             raise ContractError(f"{path}: this output is an input and would be overwritten; name another")
-
-
-def _check_replaceable(path: Path) -> None:
-    """A folder cannot be replaced by a file, and a device such as /dev/stdout must not be."""
-    if path.exists() and not path.is_file():
-        kind = "folder" if path.is_dir() else "device or pipe"
-        raise ContractError(f"{path}: expected a file to write, it is a {kind}; name another")
 
 
 def _is_same(one: Path, other: Path) -> bool:
