@@ -26,6 +26,7 @@ CODECS = {".mp4": "mp4v", ".avi": "MJPG", ".mkv": "FFV1"}
 class VideoReader:
     """The frames of one video file, (H, W, 3 BGR) uint8, in order.
 
+    `bits` is what a sample has in the file, as far as its pixel format tells; frames are given with 8.
     A rotation that the file asks for is not applied: sensors are registered by their pixel grids.
     """
 
@@ -48,6 +49,7 @@ class VideoReader:
         if not (math.isfinite(self.fps) and self.fps > 0.0):
             self.close()
             raise ContractError(f"{path}: expected a frame rate, the file names none; convert it to .mp4")
+        self.bits = _bits_of(int(self._capture.get(cv2.CAP_PROP_CODEC_PIXEL_FORMAT)))
         self.size_hw: tuple[int, int] = self._first.shape[:2]
         self.times = FrameTimes(self.fps)
 
@@ -147,6 +149,15 @@ def checked_video_suffix(path: Path) -> str:
             f"name it with one of {', '.join(CODECS)}"
         )
     return suffix
+
+
+def _bits_of(pixel_format: int) -> int:
+    """Bits of a sample, from FFmpeg's tag of a pixel format; 8 where it tells nothing.
+
+    Tags of more than 8 bits end in their number, such as "Y1", 0, 16; big-endian ones have it in front.
+    """
+    tag = (pixel_format & 0xFFFFFFFF).to_bytes(4, "little")
+    return next((bits for bits in (tag[3], tag[0]) if 9 <= bits <= 16), 8)
 
 
 def _count_frames(path: Path) -> int:

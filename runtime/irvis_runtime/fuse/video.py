@@ -46,6 +46,12 @@ def fuse_videos(
                     progress.step()
         notices = pair.notices
         is_resized = infrared_video.size_hw != visible_video.size_hw
+        for name, reader in (("infrared", infrared_video), ("visible", visible_video)):
+            if reader.bits > 8:
+                notices.append(
+                    f"the {name} video has {reader.bits} bits, its frames were decoded to 8; "
+                    "folders of 16-bit pictures keep their counts"
+                )
         if even_size(visible_video.size_hw) != visible_video.size_hw:
             notices.append("the visible video's odd last row or column is left out; encoders take even sizes")
     median_ms, p99_ms = np.percentile(worker.fuse_ms, (50, 99))
