@@ -187,6 +187,16 @@ BROKEN: list[tuple[str, object, str]] = [
     ("pairs.1.scores", {"int4": {"to_teacher": None, "to_fp32": None, "metrics": {}}}, r"pairs\[1\].scores"),
     ("contenders.0.latency_ms", {}, r"contenders\[0\].latency_ms: expected the stage `total`"),
     ("contenders.0.latency_ms.total.p50", None, r"contenders\[0\].latency_ms.total.p50: expected a number"),
+    (
+        "contenders.1.to_teacher.psnr_db_worst",
+        None,
+        "psnr_db_worst: expected null exactly where psnr_db_mean",
+    ),
+    ("contenders.1.to_fp32.psnr_db_mean", None, r"contenders\[1\].to_fp32.psnr_db_worst: expected null"),
+    ("contenders.1.to_teacher.psnr_db_mean", 1e17, "psnr_db_mean: expected decibels, at most 1000"),
+    ("contenders.1.to_teacher.psnr_db_worst", -1e17, "psnr_db_worst: expected decibels"),
+    ("pairs.0.scores.int8.to_teacher.psnr_db", 1e17, r"pairs\[0\].+psnr_db: expected decibels"),
+    ("contenders.0.engine.file_bytes", 10**400, "file_bytes: expected an integer of 53 bits"),
     ("contenders.0.surprise", 1, r"contenders\[0\].surprise"),
 ]
 
