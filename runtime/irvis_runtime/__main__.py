@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -39,9 +40,16 @@ WORKBENCH_COMMANDS: dict[str, str] = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs `irvis ARGS` and returns the exit code: 0 done, 1 a gate said no, 2 an error, 130 interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    # A polite kill unwinds like an interrupt, so that nothing half-written stays; `irvis live` sets its own.
+    # A polite kill or a closed terminal unwinds like an interrupt, so that nothing half-written stays;
+    # `irvis live` sets its own.
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _raise_interrupt)
+        # nohup had it ignored.
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, _raise_interrupt)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # As stderr has it: a file's name may be any bytes, and telling it must not fail.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = dispatch(arguments)
         # What waits in the buffer may fail too; later only Python itself could say so.

@@ -1,4 +1,4 @@
-"""Videos: two files read in step, one written whole or not at all."""
+"""Videos: frames read with their times, and a file written whole or not at all."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from . import atomic
 from .errors import BackendError, ContractError
+from .frame_times import FrameTimes
 from .image import opencv
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts"})
@@ -26,6 +26,7 @@ CODECS = {".mp4": "mp4v", ".avi": "MJPG", ".mkv": "FFV1"}
 class VideoReader:
     """The frames of one video file, (H, W, 3 BGR) uint8, in order.
 
+    `bits` is what a sample has in the file, as far as its pixel format tells; frames are given with 8.
     A rotation that the file asks for is not applied: sensors are registered by their pixel grids.
     """
 
@@ -37,6 +38,7 @@ class VideoReader:
         cv2 = _opencv_for_video()
         self._capture = cv2.VideoCapture(str(path), _container_backend(cv2))
         self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)
+        self._position_ms = cv2.CAP_PROP_POS_MSEC
         self.fps = float(self._capture.get(cv2.CAP_PROP_FPS))
         self.announced_frames = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
         self.frames_read = 0
@@ -47,10 +49,12 @@ class VideoReader:
         if not (math.isfinite(self.fps) and self.fps > 0.0):
             self.close()
             raise ContractError(f"{path}: expected a frame rate, the file names none; convert it to .mp4")
+        self.bits = _bits_of(int(self._capture.get(cv2.CAP_PROP_CODEC_PIXEL_FORMAT)))
         self.size_hw: tuple[int, int] = self._first.shape[:2]
+        self.times = FrameTimes(self.fps)
 
     def read(self) -> NDArray[np.uint8] | None:
-        """The next frame, or None after the last."""
+        """The next frame, or None after the last; `times.position` then tells when it belongs."""
         frame: NDArray[np.uint8] | None = self._first
         if self.frames_read:
             frame = self._capture.read()[1]
@@ -61,70 +65,22 @@ class VideoReader:
                 f"{self.path}: expected frames of one size, frame {self.frames_read} differs; convert it"
             )
         self.frames_read += 1
+        self.times.add(float(self._capture.get(self._position_ms)))
         return frame
 
     @property
     def is_cut(self) -> bool:
-        """Whether clearly fewer frames came than the file announces; asked after the last one."""
-        return self.frames_read < 0.95 * self.announced_frames
+        """Whether the frames end clearly before the file's announced end; asked after the last one.
+
+        Where a container names no number of frames, OpenCV makes one of duration and frame rate: with a
+        variable rate fewer frames reach as far.
+        """
+        reached = max(self.frames_read, self.times.position + 1)
+        return reached < 0.95 * self.announced_frames
 
     def close(self) -> None:
         """Closes the file."""
         self._capture.release()
-
-
-class VideoPair:
-    """Two videos read in step: every visible frame with the infrared frame nearest to it in time.
-
-    Both are taken to start together. Ends with the shorter one; `notices` then holds what the user should
-    know.
-    """
-
-    def __init__(self, infrared: VideoReader, visible: VideoReader) -> None:
-        """Takes two videos of which no frame has been read."""
-        self._infrared, self._visible = infrared, visible
-        self._infrared_per_visible = infrared.fps / visible.fps
-        self.fps = visible.fps
-        self.announced_frames = min(
-            visible.announced_frames, math.ceil(infrared.announced_frames / self._infrared_per_visible)
-        )
-        self.notices: list[str] = []
-
-    def __iter__(self) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
-        """Yields (infrared, visible), each (H, W, 3 BGR)."""
-        if not math.isclose(self._infrared_per_visible, 1.0, rel_tol=1e-3):
-            self.notices.append(
-                f"the infrared video has {self._infrared.fps:g} frames a second and the visible one "
-                f"{self._visible.fps:g}; frames are matched by time"
-            )
-        latest = None
-        for number in count():
-            visible_hw3 = self._visible.read()
-            latest = self._infrared_at(round(number * self._infrared_per_visible), latest)
-            if visible_hw3 is None or latest is None:
-                break
-            yield latest, visible_hw3
-        self._note_end(visible_hw3 is None, latest is None, number)
-
-    def _infrared_at(self, index: int, latest: NDArray[np.uint8] | None) -> NDArray[np.uint8] | None:
-        """The infrared frame of that index; `latest` is the one that was read last."""
-        while self._infrared.frames_read <= index:
-            latest = self._infrared.read()
-            if latest is None:
-                return None
-        return latest
-
-    def _note_end(self, visible_ended: bool, infrared_ended: bool, frames: int) -> None:
-        if visible_ended != infrared_ended:
-            ended = "visible" if visible_ended else "infrared"
-            self.notices.append(
-                f"the {ended} video is the shorter one; the fused one ends there, at frame {frames}"
-            )
-        for reader, has_ended in ((self._infrared, infrared_ended), (self._visible, visible_ended)):
-            if has_ended and reader.is_cut:
-                self.notices.append(
-                    f"{reader.path} announces {reader.announced_frames} frames and gives {reader.frames_read}"
-                )
 
 
 class VideoSink:
@@ -193,6 +149,15 @@ def checked_video_suffix(path: Path) -> str:
             f"name it with one of {', '.join(CODECS)}"
         )
     return suffix
+
+
+def _bits_of(pixel_format: int) -> int:
+    """Bits of a sample, from FFmpeg's tag of a pixel format; 8 where it tells nothing.
+
+    Tags of more than 8 bits end in their number, such as "Y1", 0, 16; big-endian ones have it in front.
+    """
+    tag = (pixel_format & 0xFFFFFFFF).to_bytes(4, "little")
+    return next((bits for bits in (tag[3], tag[0]) if 9 <= bits <= 16), 8)
 
 
 def _count_frames(path: Path) -> int:

@@ -212,9 +212,7 @@ def test_an_error_that_cannot_be_told_has_its_exit_code() -> None:
     assert done.returncode == 2
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_kill_leaves_nothing_half_written(number: signal.Signals, tmp_path: Path) -> None:
-    code = """
+WRITING = """
 import sys, time
 from pathlib import Path
 from irvis_runtime import __main__ as dispatcher
@@ -222,18 +220,46 @@ from irvis_runtime.atomic import replacing
 def command(argv):
     with replacing(Path(argv[0])) as temporary:
         temporary.write_text("half")
-        time.sleep(60)
+        while not Path(argv[1]).exists():
+            time.sleep(0.02)
+    return 0
 dispatcher.find_command = lambda name: command
-sys.exit(dispatcher.main(["fuse", sys.argv[1]]))
+sys.exit(dispatcher.main(["fuse", *sys.argv[1:]]))
 """
+
+
+def start_writing(folder: Path, go_on: Path, hang_up: signal.Handlers) -> subprocess.Popen[str]:
+    """A command that has half of its output written until `go_on` appears."""
     process = subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path / "out.txt")], stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", WRITING, str(folder / "out.txt"), str(go_on)],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, hang_up),
     )
     deadline = time.monotonic() + 60
-    while not any(path.stat().st_size for path in tmp_path.iterdir()):
+    while not any(path.stat().st_size for path in folder.iterdir()):
         assert time.monotonic() < deadline
         time.sleep(0.02)
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_kill_leaves_nothing_half_written(number: signal.Signals, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    process = start_writing(folder, tmp_path / "go on", signal.SIG_DFL)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (130, "\nirvis: interrupted\n")
-    assert list(tmp_path.iterdir()) == []
+    assert list(folder.iterdir()) == []
+
+
+def test_nohup_outlives_its_terminal(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    process = start_writing(folder, tmp_path / "go on", signal.SIG_IGN)
+    process.send_signal(signal.SIGHUP)
+    (tmp_path / "go on").touch()
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, "")
+    assert (folder / "out.txt").read_text() == "half"

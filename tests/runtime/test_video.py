@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from irvis_runtime.errors import ContractError
 from irvis_runtime.video import (
     CODECS,
-    VideoPair,
     VideoReader,
     checked_video_suffix,
     even_size,
@@ -37,16 +36,6 @@ def make_video(path: Path, frames: Sequence[Frame], fps: float = 25.0) -> Path:
         for frame in frames:
             sink.write(frame)
     return path
-
-
-def numbers_of(pair: VideoPair) -> list[tuple[int, int]]:
-    """The frame numbers (infrared, visible) that came together."""
-    return [(int(infrared[20, 20, 0]), int(visible[20, 20, 0])) for infrared, visible in pair]
-
-
-def read_pair_of(infrared: Path, visible: Path) -> tuple[list[tuple[int, int]], list[str]]:
-    pair = VideoPair(VideoReader(infrared), VideoReader(visible))
-    return numbers_of(pair), pair.notices
 
 
 @pytest.mark.parametrize("suffix", CODECS)
@@ -77,51 +66,6 @@ def test_odd_sizes_lose_the_last_row_and_column(tmp_path: Path, suffix: str) -> 
     assert even_size((49, 65)) == (48, 64)
     reader = VideoReader(make_video(tmp_path / f"v{suffix}", [numbered(3, 49, 65)] * 2))
     assert reader.size_hw == (48, 64)
-
-
-def test_videos_of_one_rate_go_frame_by_frame(tmp_path: Path) -> None:
-    frames = [numbered(number) for number in range(6)]
-    numbers, notices = read_pair_of(
-        make_video(tmp_path / "ir.mkv", frames), make_video(tmp_path / "vis.mkv", frames)
-    )
-    assert numbers == [(number, number) for number in range(6)]
-    assert notices == []
-
-
-@pytest.mark.parametrize(("infrared", "visible", "ended"), [(4, 6, "infrared"), (6, 4, "visible")])
-def test_the_shorter_video_ends_the_pair(tmp_path: Path, infrared: int, visible: int, ended: str) -> None:
-    frames = [numbered(number) for number in range(6)]
-    numbers, notices = read_pair_of(
-        make_video(tmp_path / "ir.mkv", frames[:infrared]), make_video(tmp_path / "vis.mkv", frames[:visible])
-    )
-    assert numbers == [(number, number) for number in range(4)]
-    assert notices == [f"the {ended} video is the shorter one; the fused one ends there, at frame 4"]
-
-
-@pytest.mark.parametrize(
-    ("infrared_fps", "visible_fps", "expected"),
-    [(10.0, 30.0, [0, 0, 1, 1, 1, 2, 2, 2, 3]), (30.0, 10.0, [0, 3, 6, 9])],
-)
-def test_frames_of_other_rates_are_matched_by_time(
-    tmp_path: Path, infrared_fps: float, visible_fps: float, expected: list[int]
-) -> None:
-    infrared = [numbered(number) for number in range(12)]
-    visible = [numbered(number) for number in range(len(expected))]
-    numbers, notices = read_pair_of(
-        make_video(tmp_path / "ir.mkv", infrared, infrared_fps),
-        make_video(tmp_path / "vis.mkv", visible, visible_fps),
-    )
-    assert numbers == [(index, number) for number, index in enumerate(expected)]
-    assert f"has {infrared_fps:g} frames a second and the visible one {visible_fps:g}" in notices[0]
-
-
-def test_a_cut_video_is_noticed(tmp_path: Path) -> None:
-    whole = make_video(tmp_path / "vis.mkv", [numbered(number) for number in range(12)])
-    cut = tmp_path / "ir.mkv"
-    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
-    numbers, notices = read_pair_of(cut, whole)
-    assert 1 <= len(numbers) < 12
-    assert f"{cut} announces 12 frames and gives {len(numbers)}" in notices
 
 
 def cut_in_half(path: Path) -> None:

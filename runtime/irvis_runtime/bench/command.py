@@ -8,6 +8,7 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
+from itertools import chain, count
 from pathlib import Path
 
 from irvis_runtime.atomic import write_text
@@ -16,7 +17,8 @@ from irvis_runtime.board import board_slug, describe, read_board
 from irvis_runtime.cli import Parser, picture_size, whole_number
 from irvis_runtime.contract import PRECISIONS
 from irvis_runtime.errors import ContractError
-from irvis_runtime.shipped_models import find_model_dir
+from irvis_runtime.output_paths import check_replaceable, check_writable_folder
+from irvis_runtime.shipped_models import MODELS, find_model_dir
 
 from .file import Bench, Contender, FidelitySummary, bench_to_json
 from .quality import DEFAULT_METRICS
@@ -33,15 +35,20 @@ def main(argv: Sequence[str]) -> int:
 
 
 def parse_options(argv: Sequence[str]) -> BenchOptions:
-    """The options behind `irvis bench`; ContractError for wrong ones."""
+    """The options behind `irvis bench`; ContractError for wrong ones, and for outputs not to be written."""
     arguments = _parser().parse_args(argv)
     output: Path = arguments.output or default_output(arguments.model_dir)
     pictures: Path = arguments.pictures or output.parent / f"{output.stem}_pictures"
+    check_replaceable(output)
     if not pictures.resolve().is_relative_to(output.parent.resolve()):
         raise ContractError(
             f"--pictures: expected a folder below {output.parent}, so that it travels with the bench file, "
             f"got {pictures}; name one there"
         )
+    if pictures.exists() and not pictures.is_dir():
+        raise ContractError(f"--pictures: expected a folder, got the file {pictures}; name a folder")
+    check_writable_folder(output.parent)
+    check_writable_folder(pictures)
     return BenchOptions(
         model_dir=find_model_dir(arguments.model_dir),
         pairs=arguments.pairs,
@@ -63,11 +70,20 @@ def parse_options(argv: Sequence[str]) -> BenchOptions:
     )
 
 
-def default_output(model_dir: Path | None) -> Path:
-    """`bench/<board>-<mode>-<date>.json`, in the model directory if one was named, else here."""
-    date = datetime.now(timezone.utc).date().isoformat()
-    folder = Path() if model_dir is None else find_model_dir(model_dir)
-    return folder / "bench" / f"{board_slug(read_board())}-{date}.json"
+def default_output(model: Path | None) -> Path:
+    """Where a bench file goes that was given no name; a name that no file has yet.
+
+    `bench/<board>-<mode>-<date>.json` in the model's directory. Of a shipped model, whose directory is part
+    of the installed package, `bench/<model>-<board>-<mode>-<date>.json` here.
+    """
+    model_dir = find_model_dir(model)
+    name = f"{board_slug(read_board())}-{datetime.now(timezone.utc).date().isoformat()}"
+    if model_dir.resolve().is_relative_to(MODELS.resolve()):
+        folder, name = Path("bench"), f"{model_dir.name}-{name}"
+    else:
+        folder = model_dir / "bench"
+    names = chain([name], (f"{name}-{number}" for number in count(2)))
+    return next(path for name in names if not (path := folder / f"{name}.json").exists())
 
 
 def summary(bench: Bench) -> str:
@@ -118,7 +134,12 @@ def _parser() -> Parser:
         "--exclude", metavar="PART", action="append", default=[], help="leave out pairs whose names hold it"
     )
     parser.add_argument(
-        "-o", "--output", metavar="FILE", type=Path, help="default: bench/<board>-<mode>-<date>.json"
+        "-o",
+        "--output",
+        metavar="FILE",
+        type=Path,
+        help="default: MODEL_DIR/bench/<board>-<date>.json, of a shipped model ./bench/<model>-<board>-<date>"
+        ".json, with a number behind it rather than over another file",
     )
     parser.add_argument(
         "--teacher", metavar="PATH", type=Path, help="folder of its pictures, its .onnx, or a model directory"

@@ -57,11 +57,13 @@ def _read(kind: Any, value: JsonValue) -> Any:
 
 
 def _read_scalar(kind: Any, value: JsonValue) -> Any:
-    if kind is object or type(value.value) is kind:
+    is_integer = type(value.value) is int and abs(value.value) < 1 << 53
+    if kind is object or (type(value.value) is kind and (is_integer or kind is not int)):
         return value.value
-    if kind is float and type(value.value) is int and abs(value.value) < 1 << 53:
+    if kind is float and type(value.value) is int and is_integer:
         return float(value.value)
-    raise value.error({float: "a number", int: "an integer", str: "a text", bool: "true or false"}[kind])
+    kinds = {float: "a number", int: "an integer of 53 bits", str: "a text", bool: "true or false"}
+    raise value.error(kinds[kind])
 
 
 def _plain(value: object) -> Any:

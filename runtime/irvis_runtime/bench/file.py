@@ -16,6 +16,8 @@ BENCH_SCHEMA = 2
 MAX_BENCH_BYTES = 64 << 20
 ADVICE = "name a file that `irvis bench` wrote, or measure again"
 TEACHER, AVERAGE, MAXIMUM = "teacher", "average", "maximum"
+MAX_DB = 1000.0
+"""Beyond what any picture has: one bit of an error in 10^9 pixels of 8 bits is 138 dB."""
 BASELINES = (AVERAGE, MAXIMUM)
 
 
@@ -228,6 +230,7 @@ def load_bench(path: Path) -> Bench:
         raise schema.error(f"{BENCH_SCHEMA}, which this version of irvis reads")
     bench = read_fields(Bench, root)
     _check_names(bench, root)
+    _check_decibels(root)
     return bench
 
 
@@ -243,3 +246,27 @@ def _check_names(bench: Bench, root: JsonValue) -> None:
     for element, row in zip(root.mapping()["pairs"].elements(), bench.pairs, strict=True):
         if unknown := sorted(row.scores.keys() - set(names)):
             raise element.mapping()["scores"].error(f"the contenders {', '.join(names)}", ", ".join(unknown))
+
+
+def _check_decibels(root: JsonValue) -> None:
+    """Raises ContractError for likeness that no measurement gives: a mean without a worst, or 1e17 dB."""
+    contenders = [contender.mapping() for contender in root.mapping()["contenders"].elements()]
+    for contender in contenders:
+        for summary in (contender["to_teacher"], contender["to_fp32"]):
+            if summary.value is None:
+                continue
+            mean, worst = (summary.mapping()[name] for name in ("psnr_db_mean", "psnr_db_worst"))
+            if (mean.value is None) != (worst.value is None):
+                raise worst.error("null exactly where psnr_db_mean is")
+            _check_decibel(mean)
+            _check_decibel(worst)
+    for row in root.mapping()["pairs"].elements():
+        for score in row.mapping()["scores"].mapping().values():
+            for fidelity in (score.mapping()["to_teacher"], score.mapping()["to_fp32"]):
+                if fidelity.value is not None:
+                    _check_decibel(fidelity.mapping()["psnr_db"])
+
+
+def _check_decibel(value: JsonValue) -> None:
+    if isinstance(value.value, int | float) and abs(value.value) > MAX_DB:
+        raise value.error(f"decibels, at most {MAX_DB:g}")

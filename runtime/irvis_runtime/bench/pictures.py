@@ -72,7 +72,7 @@ class Album:
         for name, picture in pictures.items():
             path = self.folder / f"{number:02d}_{name}.png"
             write_picture(path, picture)
-            files[name] = path.relative_to(self.beside).as_posix()
+            files[name] = path.resolve().relative_to(self.beside.resolve()).as_posix()
         difference = f"{lossy} - fp32" if lossy else None
         return PictureSet(row.name, why, files, difference, DIFFERENCE_FACTOR)
 

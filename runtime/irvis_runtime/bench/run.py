@@ -208,7 +208,9 @@ def _describe_teacher(targets: Targets | None) -> Teacher | None:
 def _describe_pairs(folder: Path, pairs: Sequence[Pair]) -> Pairs:
     digest = hashlib.sha256()
     for pair in pairs:
-        digest.update(f"{pair.name} {sha256_of(pair.infrared)} {sha256_of(pair.visible)}\n".encode())
+        row = f"{pair.name} {sha256_of(pair.infrared)} {sha256_of(pair.visible)}\n"
+        # A file's name may be any bytes.
+        digest.update(row.encode("utf-8", "surrogateescape"))
     return Pairs(folder=str(folder), count=len(pairs), sha256=digest.hexdigest())
 
 

@@ -24,9 +24,9 @@ from irvis_runtime.fuser import Fuser
 from irvis_runtime.image import join_colour, write_picture
 from irvis_runtime.pairs import Pair, find_pairs, find_unpaired, open_pair
 from irvis_runtime.progress import Progress
-from irvis_runtime.thermal.agc import Agc, FixedAgc, PlateauAgc
-from irvis_runtime.thermal.config import DEFAULT_PLATEAU_PERCENT
+from irvis_runtime.thermal.agc import Agc, StretchAgc
 
+from .gain import CountingAgc, asked_gain
 from .paths import FusePaths, check_paths
 from .video import fuse_videos
 
@@ -41,8 +41,9 @@ pictures  PNG, JPEG or TIFF, 8 or 16 bits. 16-bit infrared is stretched between 
 folders   Pictures of the same name, whatever their suffixes; results go into the folder OUT as PNG.
           A pair that cannot be fused is reported, the others are fused, and the exit code is 2.
 videos    OUT is .mp4 (MPEG-4), .avi (Motion JPEG) or .mkv (FFV1, lossless). Frames are decoded to
-          8 bits. The frame rate is the visible video's, the length the shorter one's. Sound is not
-          carried over.
+          8 bits. The two begin together and frames are matched by their times. The frame rate is the
+          visible video's, the length the shorter one's; frames that come unevenly are repeated or
+          left out to keep their time. Sound is not carried over.
 
 The two must show the same view; infrared of another size is resized onto the visible picture.
 """
@@ -64,7 +65,7 @@ class FuseOptions:
     is_gray: bool = False
     """Write the fused luma without the visible picture's colour."""
     agc: Agc | None = None
-    """How 16-bit infrared pictures become 8 bits; None stretches between percentiles."""
+    """How 16-bit infrared pictures become 8 bits; None: by `StretchAgc`, nothing was asked for."""
     record: Path | None = None
     """Where the record of what was done goes, as JSON."""
 
@@ -91,7 +92,7 @@ def main(argv: Sequence[str]) -> int:
         backend=given.backend,
         is_verbose=given.verbose,
         is_gray=given.gray,
-        agc=_agc(given.agc, given.range),
+        agc=asked_gain(given.agc, given.range),
         record=given.json,
     )
     fuse(options)
@@ -129,21 +130,14 @@ def _parser() -> Parser:
     return parser
 
 
-def _agc(kind: str | None, black_white: Sequence[float] | None) -> Agc | None:
-    """What --agc and --range ask for; None stretches each picture between its percentiles."""
-    if black_white is not None:
-        black, white = black_white
-        if kind is not None or not black < white:
-            raise ContractError(
-                f"--range: expected BLACK below WHITE and no --agc, got {black:g} {white:g} and --agc {kind}"
-            )
-        return FixedAgc(black, white)
-    return PlateauAgc(DEFAULT_PLATEAU_PERCENT, max_gain=255.0) if kind == "plateau" else None
-
-
 def fuse(options: FuseOptions) -> FuseRecord:
     """Fuses what the options name; ContractError or BackendError where some of it could not be fused."""
     paths = check_paths(options.infrared, options.visible, options.output, options.record)
+    if paths.kind == "video" and options.agc is not None:
+        raise ContractError(
+            "--agc and --range: expected 16-bit pictures, got videos, which are decoded to 8 bits; "
+            "leave them out, or fuse two folders of pictures"
+        )
     record = FuseRecord()
     with Fuser(options.model_dir, options.precision, options.backend) as fuser:
         if options.is_verbose:
@@ -185,7 +179,8 @@ def _fuse_folders(fuser: Fuser, paths: FusePaths, options: FuseOptions, record: 
 
 def _fuse_pair(fuser: Fuser, pair: Pair, options: FuseOptions) -> tuple[NDArray[np.uint8], dict[str, Any]]:
     """The picture to write, and its entry in the record."""
-    opened = open_pair(pair, options.agc)
+    gain = CountingAgc(options.agc or StretchAgc())
+    opened = open_pair(pair, gain)
     start = time.perf_counter()
     fused_hw = fuser.fuse(opened.infrared_hw, opened.visible.luma_hw)
     fuse_ms = (time.perf_counter() - start) * 1e3
@@ -195,6 +190,7 @@ def _fuse_pair(fuser: Fuser, pair: Pair, options: FuseOptions) -> tuple[NDArray[
         "visible": str(pair.visible),
         "width": fused_hw.shape[1],
         "height": fused_hw.shape[0],
+        "infrared_bits": 16 if gain.pictures else 8,
         "infrared_resized": opened.was_resized,
         "fuse_ms": round(fuse_ms, 3),
     }
@@ -212,6 +208,12 @@ def _finish(options: FuseOptions, fuser: Fuser, record: FuseRecord) -> None:
     total = len(record.pictures) + len(record.failed)
     if resized:
         _say(f"{resized} of {total} infrared inputs had another size and were resized onto the visible ones")
+    given_8_bits = sum(entry.get("infrared_bits") == 8 for entry in record.pictures)
+    if options.agc is not None and given_8_bits:
+        _say(
+            f"{given_8_bits} of {total} infrared inputs have 8 bits and were taken as they are; "
+            "--agc and --range are for 16 bits"
+        )
     if options.record is not None:
         content = {
             "made": datetime.now(timezone.utc).isoformat(timespec="seconds"),

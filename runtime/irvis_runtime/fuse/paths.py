@@ -9,6 +9,8 @@ from typing import Literal
 
 from irvis_runtime.errors import ContractError
 from irvis_runtime.image import checked_picture_suffix
+from irvis_runtime.output_paths import check_replaceable
+from irvis_runtime.pairs import find_pairs, find_unpaired
 from irvis_runtime.picture_files import PICTURE_SUFFIXES
 from irvis_runtime.video import CODECS, VIDEO_SUFFIXES, checked_video_suffix
 
@@ -36,6 +38,7 @@ def check_paths(infrared: Path, visible: Path, output: Path, json: Path | None) 
         )
     if kind == "folder":
         output = _checked_folder(output)
+        _check_keeps_pictures(infrared, visible, output, json)
     elif kind == "video":
         output = output / f"{visible.stem}.mp4" if output.is_dir() else output
         checked_video_suffix(output)
@@ -45,9 +48,9 @@ def check_paths(infrared: Path, visible: Path, output: Path, json: Path | None) 
     for path in (output, json):
         _check_keeps_inputs(path, (infrared, visible))
     if kind != "folder":
-        _check_replaceable(output)
+        check_replaceable(output)
     if json is not None:
-        _check_replaceable(json)
+        check_replaceable(json)
         if _is_same(json, output):
             raise ContractError(f"{json}: both --json and --output name it; name two files")
     return FusePaths(kind, infrared, visible, output)
@@ -75,11 +78,17 @@ def _check_keeps_inputs(path: Path | None, inputs: tuple[Path, Path]) -> None:
             raise ContractError(f"{path}: this output is an input and would be overwritten; name another")
 
 
-def _check_replaceable(path: Path) -> None:
-    """A folder cannot be replaced by a file, and a device such as /dev/stdout must not be."""
-    if path.exists() and not path.is_file():
-        kind = "folder" if path.is_dir() else "device or pipe"
-        raise ContractError(f"{path}: expected a file to write, it is a {kind}; name another")
+def _check_keeps_pictures(infrared: Path, visible: Path, output: Path, json: Path | None) -> None:
+    """Refuses a file of the run that is a picture of an input folder, be it through a link."""
+    pairs = find_pairs(infrared, visible)
+    given = [path for pair in pairs for path in (pair.infrared, pair.visible)]
+    kept = {os.path.realpath(path) for path in (*given, *find_unpaired(infrared, visible))}
+    fused = [output / f"{pair.name}.png" for pair in pairs]
+    for path in (*fused, *([json] if json is not None else [])):
+        if os.path.realpath(path) in kept:
+            raise ContractError(f"{path}: this output is an input and would be overwritten; name another")
+    if json is not None and os.path.realpath(json) in map(os.path.realpath, fused):
+        raise ContractError(f"{json}: both --json and --output name it; name two files")
 
 
 def _is_same(one: Path, other: Path) -> bool:

@@ -17,7 +17,9 @@ from irvis_runtime.fuser import Fuser, PendingPicture
 from irvis_runtime.image import Visible, join_colour, luma_bt601, match_infrared, split_colour
 from irvis_runtime.pairs import check_size
 from irvis_runtime.progress import Progress
-from irvis_runtime.video import VideoPair, VideoReader, even_size, writing_video
+from irvis_runtime.video import VideoReader, even_size, writing_video
+
+from .video_pair import FramePair, VideoPair
 
 Frame = NDArray[np.uint8]
 
@@ -33,16 +35,23 @@ def fuse_videos(
         check_size(infrared, infrared_video.size_hw)
         check_size(visible, visible_video.size_hw)
         pair = VideoPair(infrared_video, visible_video)
-        worker = _FrameFuser(fuser, visible_video.fps, is_gray)
+        worker = _FrameFuser(fuser, is_gray)
         with (
             writing_video(output, visible_video.fps, visible_video.size_hw) as sink,
             Progress("fusing frames", pair.announced_frames) as progress,
         ):
-            for fused in worker.fuse(pair):
-                sink.write(fused)
-                progress.step()
+            for fused, shown_frames in worker.fuse(pair):
+                for _ in range(shown_frames):
+                    sink.write(fused)
+                    progress.step()
         notices = pair.notices
         is_resized = infrared_video.size_hw != visible_video.size_hw
+        for name, reader in (("infrared", infrared_video), ("visible", visible_video)):
+            if reader.bits > 8:
+                notices.append(
+                    f"the {name} video has {reader.bits} bits, its frames were decoded to 8; "
+                    "folders of 16-bit pictures keep their counts"
+                )
         if even_size(visible_video.size_hw) != visible_video.size_hw:
             notices.append("the visible video's odd last row or column is left out; encoders take even sizes")
     median_ms, p99_ms = np.percentile(worker.fuse_ms, (50, 99))
@@ -67,39 +76,40 @@ class _Handed:
 
     pending: PendingPicture
     visible: Visible
+    shown_frames: int
     took_ms: float
 
 
 class _FrameFuser:
     """Fuses frames in their order; keeps the smoothed context and how long each held the loop up."""
 
-    def __init__(self, fuser: Fuser, fps: float, is_gray: bool) -> None:
-        self._fuser, self._frame_s, self._is_gray = fuser, 1.0 / fps, is_gray
+    def __init__(self, fuser: Fuser, is_gray: bool) -> None:
+        self._fuser, self._is_gray = fuser, is_gray
         self._smoother = ContextSmoother()
         self.fuse_ms: list[float] = []
 
-    def fuse(self, frames: Iterable[tuple[Frame, Frame]]) -> Iterator[Frame]:
-        """The fused frames, (H, W, 3 BGR) or (H, W) without colour.
+    def fuse(self, pairs: Iterable[FramePair]) -> Iterator[tuple[Frame, int]]:
+        """The fused frames, (H, W, 3 BGR) or (H, W) without colour, and for how many frames each is shown.
 
         A frame is decoded and handed in while a GPU still works on the one before it.
         """
         last: _Handed | None = None
-        for infrared_hw3, visible_hw3 in frames:
-            handed = self._hand_in(infrared_hw3, visible_hw3)
+        for pair in pairs:
+            handed = self._hand_in(pair)
             if last is not None:
-                yield self._collect(last)
+                yield self._collect(last), last.shown_frames
             last = handed
         if last is not None:
-            yield self._collect(last)
+            yield self._collect(last), last.shown_frames
 
-    def _hand_in(self, infrared_hw3: Frame, visible_hw3: Frame) -> _Handed:
-        visible = split_colour(visible_hw3)
+    def _hand_in(self, pair: FramePair) -> _Handed:
+        visible = split_colour(pair.visible_hw3)
         height, width = visible.luma_hw.shape
-        infrared_hw, _ = match_infrared(luma_bt601(infrared_hw3), (height, width))
+        infrared_hw, _ = match_infrared(luma_bt601(pair.infrared_hw3), (height, width))
         start = time.perf_counter()
-        context = self._smoother.update(make_context(infrared_hw, visible.luma_hw), self._frame_s)
+        context = self._smoother.update(make_context(infrared_hw, visible.luma_hw), pair.dt_s)
         pending = self._fuser.submit(infrared_hw, visible.luma_hw, context)
-        return _Handed(pending, visible, (time.perf_counter() - start) * 1e3)
+        return _Handed(pending, visible, pair.shown_frames, (time.perf_counter() - start) * 1e3)
 
     def _collect(self, handed: _Handed) -> Frame:
         start = time.perf_counter()

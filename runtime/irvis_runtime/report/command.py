@@ -16,6 +16,7 @@ from irvis_runtime.errors import ContractError
 from .calibration import find_calibrations
 from .html import Benches, html_page
 from .markdown import markdown_page
+from .own_files import check_replaceable_report
 from .pareto import find_points, is_wanted, pareto_chart
 
 
@@ -51,7 +52,10 @@ def main(argv: Sequence[str]) -> int:
 def write_report(
     bench_paths: Sequence[Path], output: Path, command: str, calibration_paths: Sequence[Path] = ()
 ) -> tuple[Path, ...]:
-    """Writes `output`, the Markdown file and, of several models, the chart beside it; returns their paths."""
+    """Writes `output`, the Markdown file and, of several models, the chart beside it; returns their paths.
+
+    ContractError, and nothing is written, where one of them is a file that is no report.
+    """
     if output.suffix.lower() not in (".html", ".htm"):
         raise ContractError(f"{output}: expected an output that ends in .html; the Markdown goes beside it")
     benches = name_benches([(path, load_bench(path)) for path in bench_paths])
@@ -59,9 +63,11 @@ def write_report(
     only = [bench for _, bench in benches.values()]
     chart = output.with_name(f"{output.stem}_pareto.svg") if is_wanted(only) else None
     calibrations = find_calibrations(list(benches.values()), calibration_paths)
+    markdown = output.with_suffix(".md")
+    for path in (output, markdown, *([chart] if chart is not None else [])):
+        check_replaceable_report(path)
     page = html_page(benches, heading, command, calibrations)
     text = markdown_page(benches, heading, command, output.parent, chart, calibrations)
-    markdown = output.with_suffix(".md")
     write_text(output, page)
     write_text(markdown, text)
     if chart is None:

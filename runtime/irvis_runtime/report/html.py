@@ -17,6 +17,7 @@ from .facts import machine_facts, model_facts, subtitle
 from .findings import find
 from .markup import Html, element, join
 from .numbers import Card, cards, title
+from .own_files import MADE_AGAIN
 from .pareto import find_points, is_wanted, pareto_chart
 from .pictures import data_uri, difference_text, find_picture, picture_names, score_text
 from .style import STYLE
@@ -175,7 +176,7 @@ def _figure(path: Path, pictures: PictureSet, name: str, score: str) -> Html:
 
 def _regenerate(commands: list[str], command: str) -> list[Html]:
     return [
-        element("h3", "How to make this again"),
+        element("h3", MADE_AGAIN),
         element("pre", join(*(join(line, Html("\n")) for line in [*commands, command]))),
         element("footer", "Cells that say “not measured” were not; nothing on this page is estimated."),
     ]

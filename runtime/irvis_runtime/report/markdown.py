@@ -16,6 +16,7 @@ from .findings import find
 from .html import Benches
 from .markup import escape_markdown, printable
 from .numbers import title
+from .own_files import MADE_AGAIN
 from .pictures import difference_text, find_picture, picture_names
 from .tables import Cell, Table, comparison_table, headline_table, metrics_table, pairs_table
 
@@ -49,7 +50,7 @@ def markdown_page(
         parts += _calibration(text, path, calibration, folder)
     made = [*(b.command for b in only), *(found.command for _, found in calibrations.values()), command]
     commands = "\n".join(printable(line).replace("```", "` ` `") for line in made)
-    parts += ["### How to make this again", f"```sh\n{commands}\n```"]
+    parts += [f"### {MADE_AGAIN}", f"```sh\n{commands}\n```"]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

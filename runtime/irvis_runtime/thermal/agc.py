@@ -20,6 +20,9 @@ from irvis_runtime.kernels.library import kernels
 LOW_PERCENT, HIGH_PERCENT = 0.5, 99.5
 MID_GREY = 128
 MIDDLE = 127.5
+# What a fixed range must have, for its line to be one in float32: a difference, and ends near the counts.
+LEAST_SPAN = 1e-3
+FARTHEST_COUNT = 1e6
 
 _COUNTS = np.arange(65536, dtype=np.float32)
 
@@ -74,7 +77,10 @@ class PlateauAgc:
 
 @dataclass(frozen=True)
 class FixedAgc:
-    """One range of counts for ever: equal temperatures have equal grey levels, in every picture."""
+    """One range of counts for ever: equal temperatures have equal grey levels, in every picture.
+
+    `high` is LEAST_SPAN above `low` or more, and neither is beyond FARTHEST_COUNT.
+    """
 
     low: float
     high: float
@@ -88,6 +94,26 @@ class FixedAgc:
         line = _straight(255 / (self.high - self.low), (self.low + self.high) / 2)
         line.setflags(write=False)
         return line
+
+
+@dataclass(frozen=True)
+class StretchAgc:
+    """The counts between the 0.5 and the 99.5 percentile onto 0..255, the rest clamped.
+
+    For a single picture, of which training sees many: exact percentiles, no maximum gain. Where the two
+    percentiles are equal, the smallest and the largest count take their place; a picture of one count becomes
+    128 everywhere.
+    """
+
+    def curve(self, counts: NDArray[np.uint16]) -> NDArray[np.float32]:
+        """The straight line from the lower percentile to the upper one."""
+        low, high = (float(value) for value in np.percentile(counts, (LOW_PERCENT, HIGH_PERCENT)))
+        if high <= low:
+            low, high = float(counts.min()), float(counts.max())
+        if high <= low:
+            return np.full(65536, MID_GREY, np.float32)
+        greys: NDArray[np.float32] = (_COUNTS - np.float32(low)) * np.float32(255.0 / (high - low))
+        return np.clip(greys, 0, 255, out=greys)
 
 
 def to_8_bit(counts_hw: NDArray[np.uint16], agc: Agc) -> NDArray[np.uint8]:
@@ -110,20 +136,8 @@ def look_up(table: NDArray[np.uint8], counts_hw: NDArray[np.uint16]) -> NDArray[
 
 
 def stretch_to_8_bit(counts_hw: NDArray[np.uint16]) -> NDArray[np.uint8]:
-    """Maps the counts between the 0.5 and the 99.5 percentile linearly onto 0..255 and clamps the rest.
-
-    For a single picture, of which training sees many: exact percentiles, no maximum gain. Where the two
-    percentiles are equal, the smallest and the largest count take their place; a picture of one count becomes
-    128 everywhere.
-    """
-    low, high = (float(value) for value in np.percentile(counts_hw, (LOW_PERCENT, HIGH_PERCENT)))
-    if high <= low:
-        low, high = float(counts_hw.min()), float(counts_hw.max())
-    if high <= low:
-        return np.full(counts_hw.shape, MID_GREY, np.uint8)
-    scaled = (counts_hw.astype(np.float32) - np.float32(low)) * np.float32(255.0 / (high - low))
-    stretched_hw: NDArray[np.uint8] = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
-    return stretched_hw
+    """Returns a single picture's counts as grey levels, by `StretchAgc`."""
+    return to_8_bit(counts_hw, StretchAgc())
 
 
 def _histogram(counts: NDArray[np.uint16]) -> tuple[int, NDArray[np.intp]]:

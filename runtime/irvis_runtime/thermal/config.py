@@ -7,6 +7,7 @@ from typing import Literal
 
 from irvis_runtime.errors import ContractError
 
+from .agc import FARTHEST_COUNT, LEAST_SPAN
 from .palettes import PaletteName
 from .sensors import SENSORS, Sensor, SensorName
 
@@ -81,6 +82,14 @@ class ThermalConfig:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ContractError(f"{name}: expected more than 0, got {value:g}")
+        if self.range is not None:
+            black, white = (self.described_sensor().counts(value) for value in self.range)
+            is_line = white - black >= LEAST_SPAN and max(abs(black), abs(white)) <= FARTHEST_COUNT
+            if not is_line:
+                raise ContractError(
+                    f"range: expected black and white {LEAST_SPAN:g} counts apart or more, and within "
+                    f"{FARTHEST_COUNT:g} counts, got {list(self.range)}, counts {black:g} and {white:g}"
+                )
         if not 0 < self.plateau_percent <= 100:
             raise ContractError(
                 f"plateau_percent: expected more than 0, at most 100, got {self.plateau_percent:g}"

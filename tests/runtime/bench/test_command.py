@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 
 from irvis_runtime import default_model_dir
 from irvis_runtime.__main__ import main as irvis
-from irvis_runtime.bench.command import default_output, parse_options, summary
+from irvis_runtime.bench.command import parse_options, summary
 from irvis_runtime.bench.fields import to_json
 from irvis_runtime.bench.file import (
     Bench,
@@ -25,20 +25,10 @@ from irvis_runtime.errors import ContractError
 from irvis_runtime.image import read_picture, write_picture
 from irvis_runtime.kernels.library import kind_of_kernels
 
-SIZE_HW = (48, 64)
+from .bench_pairs import SIZE_HW, write_pairs
+
 PICTURES = arrays(np.uint8, (16, 20), elements=st.integers(0, 255))
 TIMES_MS = st.floats(0.001, 1e6, allow_nan=False)
-
-
-def write_pairs(folder: Path, count: int) -> Path:
-    """Pairs of a gradient with a warm disc that moves from pair to pair."""
-    rows, columns = np.mgrid[0 : SIZE_HW[0], 0 : SIZE_HW[1]]
-    for number in range(count):
-        disc = np.hypot(rows - 24, columns - 12 - 5 * number) < 8
-        write_picture(folder / "ir" / f"{number}.png", np.where(disc, 230, 40 + rows).astype(np.uint8))
-        colour = np.dstack([columns * 3, 255 - columns * 2, rows * 4]).astype(np.uint8)
-        write_picture(folder / "vis" / f"{number}.png", colour)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -177,11 +167,6 @@ def test_wrong_metrics_and_missing_targets_end_a_run_before_it_starts(
         run_bench(replace(run[0], teacher=tmp_path))
 
 
-def test_the_default_output_names_the_board(tmp_path: Path) -> None:
-    assert default_output(tmp_path).parent == tmp_path / "bench"
-    assert default_output(None).suffix == ".json"
-
-
 def test_a_number_that_is_not_finite_is_never_written(run: tuple[BenchOptions, Bench]) -> None:
     timing = replace(run[1].timing, seconds=math.inf)
     with pytest.raises(ContractError, match="finite"):
@@ -202,6 +187,16 @@ BROKEN: list[tuple[str, object, str]] = [
     ("pairs.1.scores", {"int4": {"to_teacher": None, "to_fp32": None, "metrics": {}}}, r"pairs\[1\].scores"),
     ("contenders.0.latency_ms", {}, r"contenders\[0\].latency_ms: expected the stage `total`"),
     ("contenders.0.latency_ms.total.p50", None, r"contenders\[0\].latency_ms.total.p50: expected a number"),
+    (
+        "contenders.1.to_teacher.psnr_db_worst",
+        None,
+        "psnr_db_worst: expected null exactly where psnr_db_mean",
+    ),
+    ("contenders.1.to_fp32.psnr_db_mean", None, r"contenders\[1\].to_fp32.psnr_db_worst: expected null"),
+    ("contenders.1.to_teacher.psnr_db_mean", 1e17, "psnr_db_mean: expected decibels, at most 1000"),
+    ("contenders.1.to_teacher.psnr_db_worst", -1e17, "psnr_db_worst: expected decibels"),
+    ("pairs.0.scores.int8.to_teacher.psnr_db", 1e17, r"pairs\[0\].+psnr_db: expected decibels"),
+    ("contenders.0.engine.file_bytes", 10**400, "file_bytes: expected an integer of 53 bits"),
     ("contenders.0.surprise", 1, r"contenders\[0\].surprise"),
 ]
 

@@ -14,7 +14,6 @@ import pytest
 from irvis_runtime.__main__ import main
 from irvis_runtime.fuser import Fuser
 from irvis_runtime.image import join_colour, read_infrared, read_picture, read_visible
-from irvis_runtime.thermal.agc import Agc, FixedAgc, PlateauAgc
 
 from .fuse_pictures import files_below, make, scene
 
@@ -85,35 +84,6 @@ def test_16_bits_in_8_bits_out(tmp_path: Path, run: Run) -> None:
     assert read_picture(tmp_path / "fused.tif").dtype == np.uint8
 
 
-@pytest.mark.parametrize(
-    ("options", "agc"),
-    [
-        ([], None),
-        (["--agc", "linear"], None),
-        (["--agc", "plateau"], PlateauAgc(0.1, 255.0)),
-        (["--range", "7000", "9000"], FixedAgc(7000.0, 9000.0)),
-    ],
-)
-def test_16_bit_infrared_by_the_gain_control_that_is_asked_for(
-    tmp_path: Path, run: Run, visible: Path, options: list[str], agc: Agc | None
-) -> None:
-    infrared = make(tmp_path / "ir.tif", scene(channels=1).astype(np.uint16) ** 2 // 30 + 7000)
-    assert run(infrared, visible, "-o", tmp_path / "fused.png", "--gray", *options) == (0, [])
-    with Fuser() as fuser:
-        fused_hw = fuser.fuse(read_infrared(infrared, agc), read_visible(visible).luma_hw)
-    np.testing.assert_array_equal(read_picture(tmp_path / "fused.png"), fused_hw)
-
-
-@pytest.mark.parametrize("options", [["--range", "9", "7"], ["--range", "7", "9", "--agc", "plateau"]])
-def test_a_wrong_range_is_one_line(
-    tmp_path: Path, run: Run, infrared: Path, visible: Path, options: list[str]
-) -> None:
-    code, lines = run(infrared, visible, "-o", tmp_path / "fused.png", *options)
-    assert code == 2
-    assert len(lines) == 1
-    assert "--range: expected BLACK below WHITE and no --agc" in lines[0]
-
-
 def test_other_sizes_are_resized_with_a_notice(tmp_path: Path, run: Run, visible: Path) -> None:
     infrared = make(tmp_path / "small.png", scene(24, 32, 1))
     code, lines = run(infrared, visible, "-o", tmp_path / "fused.png")
@@ -137,6 +107,7 @@ def test_the_record_says_what_was_done(tmp_path: Path, run: Run, infrared: Path,
         "output": str(output),
         "width": 64,
         "height": 48,
+        "infrared_bits": 8,
         "infrared_resized": False,
     }
     assert (record["failed"], record["unpaired"]) == ([], [])

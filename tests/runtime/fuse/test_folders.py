@@ -53,3 +53,36 @@ def test_output_inside_an_input_folder_is_no_input(tmp_path: Path, run: Run) -> 
     for _ in range(2):
         assert run(inputs / "ir", inputs / "vis", "-o", inputs / "vis" / "fused") == (0, [])
     assert files_below(inputs / "vis") == ["a.png", "fused", "fused/a.png"]
+
+
+def test_a_link_in_the_output_folder_does_not_lead_back_into_an_input(tmp_path: Path, run: Run) -> None:
+    infrared = make(tmp_path / "ir" / "a.png", scene(channels=1, seed=1))
+    visible = make(tmp_path / "vis" / "a.png", scene(seed=2))
+    single = make(tmp_path / "vis" / "single.png", scene(seed=3))
+    before = {path: path.read_bytes() for path in (infrared, visible, single)}
+    link = tmp_path / "out" / "a.png"
+    link.parent.mkdir()
+    for target in before:
+        link.symlink_to(target)
+        code, (line,) = run(infrared.parent, visible.parent, "-o", link.parent)
+        assert code == 2
+        assert f"{link}: this output is an input and would be overwritten" in line
+        assert {path: path.read_bytes() for path in before} == before
+        link.unlink()
+
+
+def test_the_record_is_no_picture_of_the_run(tmp_path: Path, run: Run) -> None:
+    infrared = make(tmp_path / "ir" / "a.png", scene(channels=1, seed=1))
+    visible = make(tmp_path / "vis" / "a.png", scene(seed=2))
+    single = make(tmp_path / "ir" / "single.png", scene(channels=1, seed=3))
+    before = {path: path.read_bytes() for path in (infrared, visible, single)}
+    for record in before:
+        code, (line,) = run(infrared.parent, visible.parent, "-o", tmp_path / "out", "--json", record)
+        assert code == 2
+        assert f"{record}: this output is an input and would be overwritten" in line
+    fused = tmp_path / "out" / "a.png"
+    code, (line,) = run(infrared.parent, visible.parent, "-o", tmp_path / "out", "--json", fused)
+    assert code == 2
+    assert "both --json and --output name it" in line
+    assert {path: path.read_bytes() for path in before} == before
+    assert not (tmp_path / "out").exists()

@@ -20,6 +20,8 @@ from irvis_runtime.fuser import Fuser
 from irvis_runtime.image import luma_bt601, read_picture, write_picture
 from irvis_runtime.video import VideoReader, writing_video
 
+from .fuse_pictures import make_variable_video
+
 Picture = NDArray[Any]
 Run = Callable[..., tuple[int, list[str]]]
 
@@ -111,6 +113,26 @@ def test_a_still_video_does_not_flicker(tmp_path: Path, run: Run) -> None:
     assert first is not None
     for frame in others:
         np.testing.assert_array_equal(frame, first)
+
+
+def test_a_recording_of_variable_rate_lasts_as_long_as_before(tmp_path: Path, run: Run) -> None:
+    recording = make_variable_video(tmp_path / "recording.mkv", [0, 3, 4, 7, 8, 9])
+    record = tmp_path / "record.json"
+    code, lines = run(recording, recording, "-o", tmp_path / "f.mkv", "--gray", "--json", record)
+    assert code == 0
+    assert lines == [
+        "irvis fuse: the infrared video has a variable frame rate, 6 frames in 0.40 s; "
+        "frames are matched by time",
+        "irvis fuse: the visible video has a variable frame rate, 6 frames in 0.40 s; "
+        "on the even grid of 25 a second 4 frames are repeats and 0 were left out",
+    ]
+    assert json.loads(record.read_text())["pictures"][0]["frames"] == 10
+    fused = VideoReader(tmp_path / "f.mkv")
+    frames = [fused.read() for _ in range(10)]
+    assert fused.read() is None
+    for number, shown in enumerate([0, 0, 0, 3, 4, 4, 4, 7, 8, 9]):
+        np.testing.assert_array_equal(frames[number], frames[shown])
+    assert fused.fps == 25.0
 
 
 def test_a_full_disk_leaves_no_video(tmp_path: Path) -> None:

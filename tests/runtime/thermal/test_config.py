@@ -24,6 +24,13 @@ def config(**values: Any) -> ThermalConfig:
         ({"agc": "fixed"}, 'range: expected [black, white] together with agc = "fixed"'),
         ({"range": [0, 1]}, "got agc = 'linear' and range = [0.0, 1.0]"),
         ({"agc": "fixed", "range": [30, 10]}, "black below white, got [30.0, 10.0]"),
+        ({"agc": "fixed", "range": [0, 1e-320]}, "range: expected black and white 0.001 counts apart"),
+        ({"agc": "fixed", "range": [0, 1e300]}, "within 1e+06 counts, got [0.0, 1e+300]"),
+        (
+            {"agc": "fixed", "range": [0, 40], "kelvin_per_count": 1e-300},
+            "got [0.0, 40.0], counts 2.7315e+302 and 3.1315e+302",
+        ),
+        ({"agc": "fixed", "range": [0, 1], "kelvin_per_count": 0}, "kelvin_per_count: expected more than 0"),
         ({"kelvin_per_count": 0}, "kelvin_per_count: expected more than 0, got 0"),
         ({"max_gain": -1}, "max_gain: expected more than 0, got -1"),
         ({"freeze_ms": 0}, "freeze_ms: expected more than 0, got 0"),
