@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -29,3 +30,10 @@ def check_writable_folder(folder: Path) -> None:
             f"cannot write into {folder}: {error.strerror or error}; "
             "name an output in a writable folder with free space"
         ) from error
+
+
+def is_same_file(one: Path, other: Path) -> bool:
+    """Whether two paths are one file or folder, links followed, or would be."""
+    if one.exists() and other.exists():
+        return os.path.samefile(one, other)
+    return one.resolve() == other.resolve()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import re
 import sys
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from typing import get_args
 from irvis_runtime.cli import Parser, whole_number
 from irvis_runtime.errors import ContractError
 from irvis_runtime.image import checked_picture_suffix, write_picture
+from irvis_runtime.output_paths import is_same_file
 from irvis_runtime.rig import Rig, load_rig
 
 from .board import BoardKind, match_boards
@@ -142,17 +142,10 @@ def _check_keeps_inputs(overlay: Path, arguments: argparse.Namespace) -> None:
     """ContractError where the picture to look at would replace a file that this run reads."""
     given = [arguments.rig, arguments.points, *chain.from_iterable(arguments.pictures or ())]
     for path in filter(None, given):
-        if any(_is_same(overlay, file) for file in (path.iterdir() if path.is_dir() else (path,))):
+        if any(is_same_file(overlay, file) for file in (path.iterdir() if path.is_dir() else (path,))):
             raise ContractError(
                 f"{overlay}: the picture to look at would overwrite an input; name another with --overlay"
             )
-
-
-def _is_same(one: Path, other: Path) -> bool:
-    """Whether two paths are one file, links followed."""
-    if one.exists() and other.exists():
-        return os.path.samefile(one, other)
-    return one.resolve() == other.resolve()
 
 
 def _pictures(rig: Rig, arguments: argparse.Namespace) -> list[PicturePair]:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from irvis_runtime.errors import ContractError
 from irvis_runtime.image import checked_picture_suffix
-from irvis_runtime.output_paths import check_replaceable
+from irvis_runtime.output_paths import check_replaceable, is_same_file
 from irvis_runtime.pairs import find_pairs, find_unpaired
 from irvis_runtime.picture_files import PICTURE_SUFFIXES
 from irvis_runtime.video import CODECS, VIDEO_SUFFIXES, checked_video_suffix
@@ -51,7 +51,7 @@ def check_paths(infrared: Path, visible: Path, output: Path, json: Path | None) 
         check_replaceable(output)
     if json is not None:
         check_replaceable(json)
-        if _is_same(json, output):
+        if is_same_file(json, output):
             raise ContractError(f"{json}: both --json and --output name it; name two files")
     return FusePaths(kind, infrared, visible, output)
 
@@ -74,7 +74,7 @@ def _checked_folder(output: Path) -> Path:
 
 def _check_keeps_inputs(path: Path | None, inputs: tuple[Path, Path]) -> None:
     for given in inputs:
-        if path is not None and _is_same(path, given):
+        if path is not None and is_same_file(path, given):
             raise ContractError(f"{path}: this output is an input and would be overwritten; name another")
 
 
@@ -89,10 +89,3 @@ def _check_keeps_pictures(infrared: Path, visible: Path, output: Path, json: Pat
             raise ContractError(f"{path}: this output is an input and would be overwritten; name another")
     if json is not None and os.path.realpath(json) in map(os.path.realpath, fused):
         raise ContractError(f"{json}: both --json and --output name it; name two files")
-
-
-def _is_same(one: Path, other: Path) -> bool:
-    """Whether two paths are one file or folder, links followed."""
-    if one.exists() and other.exists():
-        return os.path.samefile(one, other)
-    return one.resolve() == other.resolve()
