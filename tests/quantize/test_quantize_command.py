@@ -106,6 +106,7 @@ def test_nothing_else_is_left(done: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_files_for_tensorrt_are_made_where_they_are_asked_for(
     words: Words, lenient: Arguments, model_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

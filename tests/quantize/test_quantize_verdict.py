@@ -21,6 +21,7 @@ Arguments = tuple[str, ...]
 Words = Callable[..., list[str]]
 
 
+@pytest.mark.slow
 def test_a_machine_without_fast_int8_is_told_what_it_costs(
     words: Words,
     lenient: Arguments,
@@ -63,6 +64,7 @@ def test_a_ruined_quantization_is_refused(
     assert entry["passed"] is False
 
 
+@pytest.mark.slow
 def test_an_older_file_of_a_refused_precision_leaves_the_manifest(
     words: Words, model_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -77,6 +79,7 @@ def test_an_older_file_of_a_refused_precision_leaves_the_manifest(
     assert set(load_manifest(model_dir).files) == {"fp32", "fp16"}
 
 
+@pytest.mark.slow
 def test_a_limit_of_the_users_own(
     words: Words, model_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -95,6 +95,7 @@ def test_a_bad_min_max_is_not_taken(
     assert found.held_out_error["local-mse"] < found.held_out_error["minmax"]
 
 
+@pytest.mark.slow
 def test_a_descent_that_does_not_generalize_is_not_taken(
     tiny: ModelProto,
     examples: list[Example],

@@ -128,6 +128,7 @@ def test_open_clip_and_load_clip_load_the_folder(trained: Path, tmp_path: Path) 
     assert float(mean[0, 0]) == pytest.approx(0.45)
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_to_the_same_weights(trained: Path, folder: Path, tmp_path: Path) -> None:
     """The first sitting ends between two checkpoints."""
     config = make_config(folder, tmp_path / "run")

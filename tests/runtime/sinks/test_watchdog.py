@@ -40,6 +40,7 @@ def drain(reading: int) -> None:
             pass
 
 
+@pytest.mark.slow
 def test_a_sink_that_hangs_even_in_closing_is_left_behind_and_opened_again(
     outputs: Any, until: Any, pipe: tuple[Path, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

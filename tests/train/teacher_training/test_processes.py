@@ -134,6 +134,7 @@ distributed.destroy_process_group()
 """
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_gradients_of_one(
     make_teacher_config: MakeTeacherConfig, make_task: MakeTask, tmp_path: Path
 ) -> None:
