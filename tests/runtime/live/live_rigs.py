@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from irvis_runtime.buffers import new_buffer
@@ -203,12 +204,22 @@ class LiveRun:
             raise self.failure
 
 
-def breakable_schemes(run: LiveRun) -> dict[str, Any]:
-    """The schemes with `broken://visible` and `broken://infrared` beside the real ones."""
-    return {
-        **sources.SCHEMES,
-        "broken": lambda uri, role, platform: run.cameras[uri.location].source(uri, role, platform),
-    }
+def breakable_run(fuser: Fuser, folder: Path, monkeypatch: pytest.MonkeyPatch) -> LiveRun:
+    """A run with the schemes `broken://visible` and `broken://infrared`, whose pictures are noted."""
+    run = LiveRun(fuser, folder)
+
+    def broken(uri: Uri, role: Role, platform: Platform) -> Source:
+        return run.cameras[uri.location].source(uri, role, platform)
+
+    push = Branch.push
+
+    def noted(branch: Branch, picture: Picture) -> None:
+        run.push(branch, picture)
+        push(branch, picture)
+
+    monkeypatch.setattr(sources, "SCHEMES", {**sources.SCHEMES, "broken": broken})
+    monkeypatch.setattr(Branch, "push", noted)
+    return run
 
 
 SENDER = """

@@ -16,12 +16,10 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from irvis_runtime.cameras import sources
 from irvis_runtime.fuser import Fuser
 from irvis_runtime.sinks.branch import Branch
-from irvis_runtime.sinks.picture import Picture
 
-from .live_rigs import LiveRun, Sender, breakable_schemes, until
+from .live_rigs import LiveRun, Sender, breakable_run, until
 
 LONGEST_GAP_S = 20.0
 
@@ -57,15 +55,7 @@ def run(
     record_property: Callable[[str, object], None],
 ) -> Iterator[LiveRun]:
     """A run with breakable cameras whose pictures are noted, and the longest time between two of them."""
-    run = LiveRun(fuser, tmp_path)
-    monkeypatch.setattr(sources, "SCHEMES", breakable_schemes(run))
-    push = Branch.push
-
-    def noted(branch: Branch, picture: Picture) -> None:
-        run.push(branch, picture)
-        push(branch, picture)
-
-    monkeypatch.setattr(Branch, "push", noted)
+    run = breakable_run(fuser, tmp_path, monkeypatch)
     yield run
     record_property("longest_gap_s", round(run.largest_gap_s(), 2))
 

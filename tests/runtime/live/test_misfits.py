@@ -9,7 +9,6 @@ from types import ModuleType
 
 import pytest
 
-from irvis_runtime.cameras import sources
 from irvis_runtime.cameras.compose import Composer
 from irvis_runtime.cameras.frames import Frame
 from irvis_runtime.errors import ContractError
@@ -18,10 +17,8 @@ from irvis_runtime.live.loop import Live
 from irvis_runtime.live.misfits import Misfits
 from irvis_runtime.live.profile import Profile
 from irvis_runtime.rig import load_rig
-from irvis_runtime.sinks.branch import Branch
-from irvis_runtime.sinks.picture import Picture
 
-from .live_rigs import LiveRun, breakable_schemes, rig_text, until
+from .live_rigs import LiveRun, breakable_run, rig_text, until
 
 LIMITS = "[limits]\nsettle_ms = 300\n"
 RIG = rig_text("broken://visible", "broken://infrared", more=LIMITS)
@@ -37,16 +34,7 @@ def fuser(gstreamer: ModuleType) -> Iterator[Fuser]:
 @pytest.fixture
 def run(fuser: Fuser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LiveRun:
     """A run with breakable cameras whose pictures are noted."""
-    run = LiveRun(fuser, tmp_path)
-    monkeypatch.setattr(sources, "SCHEMES", breakable_schemes(run))
-    push = Branch.push
-
-    def noted(branch: Branch, picture: Picture) -> None:
-        run.push(branch, picture)
-        push(branch, picture)
-
-    monkeypatch.setattr(Branch, "push", noted)
-    return run
+    return breakable_run(fuser, tmp_path, monkeypatch)
 
 
 def refuse(composer: Composer, frame: Frame) -> None:
@@ -87,13 +75,12 @@ def test_infrared_frames_that_do_not_fit_leave_a_slate_and_no_old_picture(
         until(run.is_state("fusing"))
         run.cameras["visible"].mode = "silent"
         until(run.is_state("infrared-only"))
-        monkeypatch.setattr(Composer, "add_infrared", refuse)
-        until(run.is_state("no-cameras"))
-        frames, slates = run.live.statistics.frames, run.live.slates
-        until(lambda: run.live.slates > slates + 3)
-        assert run.live.statistics.frames == frames
-        monkeypatch.undo()
-        monkeypatch.setattr(sources, "SCHEMES", breakable_schemes(run))
+        with monkeypatch.context() as patch:
+            patch.setattr(Composer, "add_infrared", refuse)
+            until(run.is_state("no-cameras"))
+            frames, slates = run.live.statistics.frames, run.live.slates
+            until(lambda: run.live.slates > slates + 3)
+            assert run.live.statistics.frames == frames
         until(run.is_state("infrared-only"))
 
 
